@@ -95,7 +95,7 @@ pub(crate) fn run_deadline(timeout: &shared::policy::text::Period) -> Deadline {
 
 /// What could not be looked at.
 pub(crate) fn observation_errors(report: &RunReport) -> impl Iterator<Item = &Finding> {
-    report.findings.iter().filter(|f| f.code == FindingCode::Gap)
+    report.findings.iter().filter(|f| f.code == FindingCode::ObservationFailed)
 }
 
 /// Why nothing at all could be seen; none when something was.
@@ -124,7 +124,7 @@ pub(crate) fn invalid_request_finding(findings: &[Finding]) -> Option<&Finding> 
         matches!(
             (f.code, f.asset.as_str()),
             (FindingCode::UnknownReason | FindingCode::UnknownAsset, _)
-                | (FindingCode::Nothing, "request")
+                | (FindingCode::NoMatch, "request")
         )
     })
 }
@@ -151,7 +151,7 @@ pub(crate) fn exit_for_report(
     let other = report
         .findings
         .iter()
-        .any(|f| f.severity == Severity::Critical && f.code != FindingCode::NotTaken);
+        .any(|f| f.severity == Severity::Critical && f.code != FindingCode::BackupNotTaken);
     let late = report.outcomes.iter().any(|o| waits(&o.result));
     match (report.outcomes.iter().any(|o| broke(&o.result)) || other, late, report.failed) {
         (false, true, _) => CommandExit::TimedOut,
@@ -169,9 +169,9 @@ fn dump_exit(report: &RunReport) -> Option<CommandExit> {
     let exits =
         failed.map(|kind| CommandExit::from_error_kind(kind).unwrap_or(CommandExit::Failed));
     let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
-    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.code == FindingCode::NotTaken);
+    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.code == FindingCode::BackupNotTaken);
     let found = found.into_iter().map(|f| match f.code {
-        FindingCode::Gap => CommandExit::Unreachable,
+        FindingCode::ObservationFailed => CommandExit::Unreachable,
         FindingCode::NoKey => CommandExit::Key,
         _ => CommandExit::Failed,
     });
@@ -254,7 +254,7 @@ mod tests {
             (
                 "a demand had no time",
                 report(
-                    vec![critical("orders", FindingCode::NotTaken)],
+                    vec![critical("orders", FindingCode::BackupNotTaken)],
                     vec![StepResult::Unfinished],
                 ),
                 CommandExit::TimedOut,
@@ -268,7 +268,7 @@ mod tests {
             ),
             (
                 "metrics not published",
-                report(vec![critical("metrics", FindingCode::NotPublished)], vec![done()]),
+                report(vec![critical("metrics", FindingCode::MetricsPublishFailed)], vec![done()]),
                 CommandExit::Failed,
                 CommandExit::Failed,
             ),
@@ -280,13 +280,13 @@ mod tests {
             ),
             (
                 "home unseen",
-                report(vec![critical(home, FindingCode::Gap)], vec![]),
+                report(vec![critical(home, FindingCode::ObservationFailed)], vec![]),
                 CommandExit::Unreachable,
                 CommandExit::Unreachable,
             ),
             (
                 "another place unseen",
-                report(vec![critical(away, FindingCode::Gap)], vec![]),
+                report(vec![critical(away, FindingCode::ObservationFailed)], vec![]),
                 CommandExit::Failed,
                 CommandExit::Failed,
             ),

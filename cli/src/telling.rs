@@ -32,7 +32,7 @@ pub(crate) fn missing_state_finding(session: &CommandContext<'_>) -> Option<Find
         Finding::new(
             Severity::Critical,
             "notify",
-            FindingCode::NoState,
+            FindingCode::NoNotifyState,
             NO_STATE_MESSAGE,
             NO_STATE_HINT,
         )

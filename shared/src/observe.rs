@@ -194,7 +194,7 @@ pub fn select_databases<'a>(
                     Finding::new(
                         Severity::Warning,
                         &database.id,
-                        FindingCode::TwoGroups,
+                        FindingCode::AmbiguousGroup,
                         format!("the groups {first} and {name} both select it; {first} has it"),
                         format!("name it under except in {name}"),
                     )
@@ -209,7 +209,7 @@ pub fn select_databases<'a>(
             let why = "the policy names it and RDS has no instance or cluster of that name";
             let mend = "check the name; if it was deleted on purpose, take it out of the policy";
             out.findings.push(
-                Finding::new(Severity::Critical, id, FindingCode::Missing, why, mend)
+                Finding::new(Severity::Critical, id, FindingCode::DatabaseMissing, why, mend)
                     .in_group(name),
             );
         }
@@ -221,7 +221,7 @@ pub fn select_databases<'a>(
             );
             let mend = "check the selection, or expect, in the policy";
             let finding =
-                Finding::new(Severity::Critical, name.to_string(), FindingCode::TooFew, why, mend);
+                Finding::new(Severity::Critical, name.to_string(), FindingCode::TooFewDatabases, why, mend);
             out.findings.push(finding.in_group(name));
         }
         out.groups.insert(name, (group, mine));

@@ -159,7 +159,7 @@ impl UnimplementedPart {
     pub fn to_finding(&self) -> Finding {
         let mend =
             "take it out of the policy, or make these backups by other means and say so there";
-        Finding::new(self.severity, &self.path, FindingCode::NotRun, self.why, mend)
+        Finding::new(self.severity, &self.path, FindingCode::NotImplemented, self.why, mend)
             .in_group(&self.group)
     }
 
@@ -245,11 +245,11 @@ drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
             "",
         );
         insta::assert_snapshot!(rows, @"
-        critical buckets.media.copies[0] not-run: nothing copies a bucket's objects to Azure yet
-        critical postgres.main.wal not-run: WAL is not archived or checked yet
-        warning redis.cache.settings not-run: settings are not checked yet
-        warning secrets.app not-run: secrets are not checked yet
-        warning drills.monthly not-run: no function runs drills yet
+        critical buckets.media.copies[0] not-implemented: nothing copies a bucket's objects to Azure yet
+        critical postgres.main.wal not-implemented: WAL is not archived or checked yet
+        warning redis.cache.settings not-implemented: settings are not checked yet
+        warning secrets.app not-implemented: secrets are not checked yet
+        warning drills.monthly not-implemented: no function runs drills yet
         ");
         assert!(unimplemented_parts(&all()).iter().all(|p| !p.to_asset_status().is_ok()));
     }

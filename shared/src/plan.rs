@@ -103,8 +103,8 @@ impl Finding {
 
     /// Whether it says that something was not seen, which is not that it is missing.
     pub fn unobserved(&self) -> bool {
-        use FindingCode::{KeyUnknown, NotObserved, OffsiteUnknown, Unknown};
-        matches!(self.code, Unknown | OffsiteUnknown | NotObserved | KeyUnknown)
+        use FindingCode::{KmsKeyNotReadable, NotObserved, OffsiteCopyUnknown, BackupUnknown};
+        matches!(self.code, BackupUnknown | OffsiteCopyUnknown | NotObserved | KmsKeyNotReadable)
     }
 
     /// What could not be seen is a critical finding: nothing may be concluded from it.
@@ -112,7 +112,7 @@ impl Finding {
         Self::new(
             Severity::Critical,
             gap.location.to_string(),
-            FindingCode::Gap,
+            FindingCode::ObservationFailed,
             gap.message.clone(),
             gap.hint.clone(),
         )

@@ -176,7 +176,7 @@ pub fn cut_off_report(world: &RunContext<'_>, function: &'static str) -> RunRepo
     report.push_finding(Finding::new(
         Severity::Critical,
         function,
-        FindingCode::OutOfTime,
+        FindingCode::DeadlineExceeded,
         why,
         mend,
     ));
@@ -257,7 +257,7 @@ pub async fn finish_run(
     begun: RunTimer,
 ) -> RunReport {
     report.seconds = begun.started_at.elapsed().as_secs_f64();
-    report.complete &= begun.full_run && !report.findings.iter().any(|f| f.code == FindingCode::Gap);
+    report.complete &= begun.full_run && !report.findings.iter().any(|f| f.code == FindingCode::ObservationFailed);
     report.finalize();
     Box::pin(record_audit(world, &mut report)).await;
     // Before it is published: should that hang, the log has it all the same.
@@ -296,7 +296,7 @@ pub async fn record_audit(world: &RunContext<'_>, report: &mut RunReport) {
             report.push_finding(Finding::new(
                 Severity::Critical,
                 "audit",
-                FindingCode::NotRecorded,
+                FindingCode::AuditWriteFailed,
                 why,
                 mend,
             ));
@@ -316,7 +316,7 @@ async fn publish_report(world: &RunContext<'_>, report: &mut RunReport, used: Ca
         report.push_finding(Finding::new(
             Severity::Critical,
             "alarms",
-            FindingCode::NotSet,
+            FindingCode::AlarmUpdateFailed,
             e.to_string(),
             e.hint(),
         ));
@@ -342,7 +342,7 @@ async fn publish_report(world: &RunContext<'_>, report: &mut RunReport, used: Ca
         report.push_finding(Finding::new(
             Severity::Critical,
             "metrics",
-            FindingCode::NotPublished,
+            FindingCode::MetricsPublishFailed,
             e.to_string(),
             e.hint(),
         ));
@@ -399,7 +399,7 @@ async fn publish_to_topic(
         report.push_finding(Finding::new(
             Severity::Critical,
             "topic",
-            FindingCode::NotTold,
+            FindingCode::NotificationFailed,
             why,
             mend,
         ));

@@ -38,8 +38,8 @@ def test_freshness_names_the_bucket_that_it_may_not_list_and_judges_the_rest(wor
     denied = [each for each in findings if PRIVATE in each["message"] and "denied" in each["message"].lower()]
     assert sorted(each["asset"] for each in denied) == [f"{fleet.HOME} in {ACCOUNT}", "one", "two"], denied
     assert all("role" in each["hint"] for each in denied), denied
-    assert {each["asset"] for each in findings if each["code"] == "no-offsite"} == set(INSTANCES)
-    assert "redis" in {each["asset"] for each in findings if each["code"] == "unknown"}
+    assert {each["asset"] for each in findings if each["code"] == "offsite-copy-missing"} == set(INSTANCES)
+    assert "redis" in {each["asset"] for each in findings if each["code"] == "backup-unknown"}
     assert world.metric("BackupAge", Group="redis") == [], "what was not seen has no age"
     assert world.metric("BackupAge", Group="dumps") != []
 

@@ -60,7 +60,7 @@ def test_dump_verify_hold_release_and_restore_leave_records_without_a_secret(hol
     item = dump(holdfast, policy)
     well(holdfast(policy, "verify"))
     well(holdfast(policy, "verify", "--full"))
-    well(holdfast(policy, "hold", item["backup"], "--why", "case 4711"))
+    well(holdfast(policy, "hold", item["backup"], "--reason", "case 4711"))
     well(holdfast(policy, "release", item["backup"]))
     well(holdfast(policy, "restore", f"shop/{shop.name}", "--to", f"{shop.name}_check"))
     shop.server.drop(f"{shop.name}_check")
@@ -106,14 +106,14 @@ def test_a_record_that_can_not_be_written_fails_the_run_after_its_work(holdfast,
     assert ran.code == 1
     assert [each["code"] for each in ran.json["findings"]] == ["not-recorded"]
     assert [each["result"] for each in ran.json["outcomes"]] == ["done"], "the dump is there all the same"
-    held = holdfast(policy, "hold", ran.json["outcomes"][0]["artifact"]["key"], "--why", "x")
+    held = holdfast(policy, "hold", ran.json["outcomes"][0]["artifact"]["key"], "--reason", "x")
     refused(held, 1, "not in the record of operations")
 
 
 def test_tampering_is_found_and_the_place_is_named(holdfast, shop, policy, log):
     for _ in range(3):
         item = dump(holdfast, policy)
-        well(holdfast(policy, "hold", item["backup"], "--why", "x"))
+        well(holdfast(policy, "hold", item["backup"], "--reason", "x"))
     head = well(holdfast(policy, "audit", "verify", "--json")).json["head"]
     paths = sorted(log.glob("audit/*/*.jsonl"))
     assert len(paths) == 6 and head.startswith("6:")

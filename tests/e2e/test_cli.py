@@ -79,7 +79,7 @@ def test_status_as_json_has_the_same_and_nothing_else_on_stdout(late):
     assets = {each["asset"]: each for each in status.json["assets"]}
     assert set(INSTANCES) <= set(assets)
     assert {name for name in INSTANCES if assets[name]["age_seconds"] > 25 * 3600} == LATE
-    stale = {each["asset"] for each in status.json["findings"] if each["code"] == "stale"}
+    stale = {each["asset"] for each in status.json["findings"] if each["code"] == "backup-stale"}
     assert stale == LATE
     assert all(each["hint"] for each in status.json["findings"] if each["severity"] == "critical")
 

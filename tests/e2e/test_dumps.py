@@ -196,7 +196,7 @@ def test_a_held_dump_stays_until_it_is_released(holdfast, days, folder):
     policy = scheduled(database, folder, dumps={"daily": DAILY | {"keep": {"daily": 2}}})
     run(policy, 1)
     first, = good(holdfast, policy)
-    well(holdfast(policy, "hold", first, "--why", "audit 2026"))
+    well(holdfast(policy, "hold", first, "--reason", "audit 2026"))
     run(policy, 2, 3, 4)
     assert good(holdfast, policy)[2:] == [first]
     assert "audit 2026" in well(holdfast(policy, "list")).out

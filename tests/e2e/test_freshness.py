@@ -84,8 +84,8 @@ def test_the_missing_copy_is_named_for_each_database(first):
 
 
 def test_drifted_settings_are_named_with_what_they_are_and_should_be(first):
-    drift = [each["message"] for each in first[1] if each["code"] == "drift"]
-    assert {each["asset"] for each in first[1] if each["code"] == "drift"} == {DRIFTED}
+    drift = [each["message"] for each in first[1] if each["code"] == "settings-drift"]
+    assert {each["asset"] for each in first[1] if each["code"] == "settings-drift"} == {DRIFTED}
     assert any("7 days" in words and "35" in words for words in drift)
     assert any("04:00-05:00" in words and "02:00-03:00" in words for words in drift)
 

@@ -194,7 +194,7 @@ def test_no_backup_at_all_is_critical_and_has_no_age(holdfast, shop, folder):
     folder.mkdir()
     policy = watched(shop, folder, {"prefix": "listings"})
     text = once(holdfast, policy, code=1)
-    assert found(holdfast, policy) == {"no-point": "critical"}
+    assert found(holdfast, policy) == {"no-backup": "critical"}
     assert value(text, "holdfast_health") == 0
     assert value(text, "holdfast_backup_age_seconds") is None
     assert value(text, "listings_backup_age_hours") is None
@@ -209,7 +209,7 @@ def test_a_backup_over_25_hours_old_is_critical(holdfast, shop, folder, tmp_path
     set_clock(str(clock), 26 * 3600)
     text = once(holdfast, policy, code=1, **clock_env(str(clock)))
     assert 26 * 3600 <= value(text, "holdfast_backup_age_seconds") < 27 * 3600
-    assert found(holdfast, policy, **clock_env(str(clock))) == {"stale": "critical"}
+    assert found(holdfast, policy, **clock_env(str(clock))) == {"backup-stale": "critical"}
 
 
 def test_a_backup_that_is_too_small_or_of_another_size_is_found(holdfast, shop, folder):
@@ -217,7 +217,7 @@ def test_a_backup_that_is_too_small_or_of_another_size_is_found(holdfast, shop, 
     dump(holdfast, policy, reason="daily")
     shop.sql("DELETE FROM orders WHERE id > 50")
     dump_again(holdfast, policy)
-    assert found(holdfast, policy) == {"size": "warning"}
+    assert found(holdfast, policy) == {"size-deviation": "warning"}
     assert value(once(holdfast, policy), "holdfast_backup_size_deviation_ratio") > 0.5
     large = watched(shop, folder)
     large["postgres"]["shop"]["objectives"] = ASKED | {"min_size": "1MB"}
@@ -245,9 +245,9 @@ def test_foreign_files_of_the_scripts_before_count_with_their_checksums(holdfast
     store = {"directory": str(folder), "suffix": ".sql.gz", "key": "{reason}/{database}_%Y%m%d_%H%M%S.sql.gz"}
     old = {"keep": {"for": "7d"}, "format": "plain", "compress": "gzip"}
     ours = group(shop.server, [shop.name], store) | {"dumps": {"daily": old}, "objectives": ASKED}
-    assert found(holdfast, policy_of(shop=ours)) == {"no-point": "critical"}
+    assert found(holdfast, policy_of(shop=ours)) == {"no-backup": "critical"}
     policy = policy_of(shop={key: ours[key] for key in ours if key != "dumps"})
-    assert found(holdfast, policy) == {"no-checksum": "warning"}
+    assert found(holdfast, policy) == {"checksum-missing": "warning"}
     done = subprocess.run(["sha256sum", file.name], cwd=file.parent, capture_output=True, text=True, check=True)
     file.with_name(f"{file.name}.sha256").write_text(done.stdout)
     text = once(holdfast, policy)
@@ -261,7 +261,7 @@ def test_a_disk_with_less_than_the_policy_leaves_free_is_critical(holdfast, shop
     policy = watched(shop, folder)
     dump(holdfast, policy, reason="daily")
     full = watched(shop, folder, min_free_space="900TB")
-    assert found(holdfast, full) == {"disk": "critical", "no-space": "critical"}, "and the next dump finds no room"
+    assert found(holdfast, full) == {"disk-low": "critical", "disk-full": "critical"}, "and the next dump finds no room"
     assert value(once(holdfast, full, code=1), "holdfast_health") == 0
 
 
@@ -272,10 +272,10 @@ def test_a_second_place_is_watched_by_its_age(holdfast, shop, folder, tmp_path):
     assert value(once(holdfast, policy), "holdfast_offsite_age_seconds") < 120
     for path in sorted(usb.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
-    assert found(holdfast, policy) == {"no-offsite": "critical"}
+    assert found(holdfast, policy) == {"offsite-copy-missing": "critical"}
     shutil.rmtree(usb)
     usb.write_text("not a directory")
-    assert found(holdfast, policy) == {"offsite-unknown": "critical", "gap": "critical"}
+    assert found(holdfast, policy) == {"offsite-copy-unknown": "critical", "observation-failed": "critical"}
 
 
 def test_a_directory_that_is_gone_is_unknown_and_never_well(holdfast, shop, folder):
@@ -285,7 +285,7 @@ def test_a_directory_that_is_gone_is_unknown_and_never_well(holdfast, shop, fold
     folder.write_text("a file now")
     text = once(holdfast, policy, code=1)
     assert value(text, "holdfast_backup_age_seconds") is None
-    assert found(holdfast, policy) == {"unknown": "critical", "gap": "critical"}
+    assert found(holdfast, policy) == {"backup-unknown": "critical", "observation-failed": "critical"}
 
 
 # -- serving -----------------------------------------------------------------------------------------------------------------

@@ -263,7 +263,7 @@ def test_a_policy_that_names_people_and_no_memory_is_never_silent(holdfast, sink
     assert status.code == 1
     assert {"no-state"} == {each["code"] for each in status.json["findings"] if each["asset"] == "notify"}
     named = holdfast(policy, "status", "--json", **state)
-    assert not [each for each in named.json["findings"] if each["code"] == "no-state"]
+    assert not [each for each in named.json["findings"] if each["code"] == "no-notify-state"]
     assert sink.told == []
 
 
@@ -343,7 +343,7 @@ def report(world, run: str, *findings: dict, whole: bool = True) -> dict:
     return sample
 
 
-STALE = {"severity": "critical", "asset": "made-up", "code": "stale", "message": "27h old", "hint": "holdfast run snapshot"}
+STALE = {"severity": "critical", "asset": "made-up", "code": "backup-stale", "message": "27h old", "hint": "holdfast run snapshot"}
 
 
 def of(sink, asset: str) -> list[str]:

@@ -129,7 +129,7 @@ def test_a_run_that_would_delete_too_much_deletes_nothing(seeded, limits):
     before = newest_first(seeded, database)
     ran = seeded.holdfast("run", "retention", "--json", policy=policy(database, limits, snapshots=keep(1)))
     assert (ran.code, ran.json["outcomes"]) == (1, [])
-    runaway = [f for f in ran.json["findings"] if f["code"] == "runaway"]
+    runaway = [f for f in ran.json["findings"] if f["code"] == "delete-limit-exceeded"]
     assert runaway and "limits: { delete: {" in runaway[0]["hint"]
     # The hint can be followed: a plan shows what would go, and the limits that it names let it go.
     plan = seeded.holdfast("plan", "retention", "--json", policy=policy(database, limits, snapshots=keep(1)))

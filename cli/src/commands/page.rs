@@ -53,8 +53,8 @@ struct StatusPageOutput<'p> {
 impl CommandOutput for StatusPageOutput<'_> {
     fn render_text(&self, _: TerminalStyle) -> String {
         let own = |what| {
-            use FindingCode::{OverBudget, Quota, StorageReport, SuccessRate};
-            matches!(what, Quota | OverBudget | SuccessRate | StorageReport)
+            use FindingCode::{OverBudget, QuotaExceeded, StorageReport, SuccessRate};
+            matches!(what, QuotaExceeded | OverBudget | SuccessRate | StorageReport)
         };
         let mut lines = vec![escape_control_chars(&self.page.summary.headline)];
         let told =

@@ -68,6 +68,6 @@ pub(super) fn failure_lines(report: &RunReport) -> Vec<String> {
     let findings = report
         .findings
         .iter()
-        .filter(|f| f.severity == Severity::Critical && f.code != FindingCode::NotTaken);
+        .filter(|f| f.severity == Severity::Critical && f.code != FindingCode::BackupNotTaken);
     steps.map(|s| escape_control_chars(&s)).chain(findings.map(words::format_finding)).collect()
 }

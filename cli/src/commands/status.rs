@@ -279,13 +279,13 @@ mod tests {
         let critical = Some(Severity::Critical);
         let run = "run `holdfast run snapshot`";
         let stale = |a: &str| {
-            Finding::new(Severity::Critical, a, FindingCode::Stale, "it is 2d old", run)
+            Finding::new(Severity::Critical, a, FindingCode::BackupStale, "it is 2d old", run)
                 .in_group("fleet")
         };
         let gap = Finding::new(
             Severity::Critical,
             "us-east-1 in 1",
-            FindingCode::Gap,
+            FindingCode::ObservationFailed,
             "describe: denied",
             "allow it",
         );
@@ -304,7 +304,7 @@ mod tests {
         let replica = Finding::new(
             Severity::Warning,
             "auth",
-            FindingCode::Lag,
+            FindingCode::ReplicationLag,
             "its replica is 20m behind",
             "look",
         )

@@ -44,7 +44,7 @@ pub(super) async fn run(
     let work = async {
         let each =
             items.iter().map(|item| verify_target(session, &secrets, args, &scratches, item));
-        stream::iter(each).buffered(usize::from(args.width.max(1))).collect::<Vec<_>>().await
+        stream::iter(each).buffered(usize::from(args.jobs.max(1))).collect::<Vec<_>>().await
     };
     let tried = tokio::select! {
         tried = session.progress.with_spinner(what, work) => tried,

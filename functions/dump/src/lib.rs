@@ -115,7 +115,7 @@ fn unfinished_findings(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Fi
             ),
             _ => return None,
         };
-        Some(Finding::new(Severity::Critical, &o.asset, FindingCode::NotTaken, why, mend))
+        Some(Finding::new(Severity::Critical, &o.asset, FindingCode::BackupNotTaken, why, mend))
     };
     outcomes.iter().filter_map(finding).collect()
 }

@@ -88,7 +88,7 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
             Err(e) => plan.findings.push(database_finding(
                 l,
                 Severity::Critical,
-                FindingCode::Gap,
+                FindingCode::ObservationFailed,
                 e.to_string(),
                 e.hint().to_owned(),
             )),
@@ -100,7 +100,7 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
                         plan.findings.push(database_finding(
                             l,
                             Severity::Warning,
-                            FindingCode::Ignored,
+                            FindingCode::ObjectIgnored,
                             why,
                             mend,
                         ));
@@ -110,7 +110,7 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
                         plan.findings.push(database_finding(
                             l,
                             Severity::Critical,
-                            FindingCode::Faulty,
+                            FindingCode::BackupInvalid,
                             why,
                             mend,
                         ));
@@ -200,7 +200,7 @@ fn push_preflight_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedDataba
         plan.findings.push(database_finding(
             l,
             severity,
-            FindingCode::NotReady,
+            FindingCode::PreflightFailed,
             why,
             e.hint().to_owned(),
         ));
@@ -239,7 +239,7 @@ fn plan_dump(
             plan.findings.push(database_finding(
                 l,
                 Severity::Critical,
-                FindingCode::NoSpace,
+                FindingCode::DiskFull,
                 why,
                 mend,
             ));
@@ -281,7 +281,7 @@ fn check_key_template(
 }
 
 fn bad_key_finding(l: &ObservedDatabase<'_>, e: &store::StoreError) -> Finding {
-    database_finding(l, Severity::Critical, FindingCode::BadKey, e.to_string(), e.hint.clone())
+    database_finding(l, Severity::Critical, FindingCode::InvalidKeyTemplate, e.to_string(), e.hint.clone())
 }
 
 /// Bytes that a dump may need: the database's own size at most, or twice what the last one for this reason took.

@@ -183,7 +183,7 @@ fn add_missing_assets(
     not_run: &[parts::UnimplementedPart],
 ) {
     out.assets.extend(not_run.iter().map(parts::UnimplementedPart::to_asset_status));
-    let lacking = |f: &&Finding| matches!(f.code, FindingCode::Missing | FindingCode::TooFew);
+    let lacking = |f: &&Finding| matches!(f.code, FindingCode::DatabaseMissing | FindingCode::TooFewDatabases);
     for finding in out.plan.findings.iter().filter(lacking) {
         let Some(group) = &finding.group else { continue };
         let there = |s: &&mut AssetStatus| s.group == *group && s.asset == finding.asset;
@@ -199,7 +199,7 @@ fn add_missing_assets(
     let unseen =
         parts::add_missing_assets(policy, &mut out.assets, |s| s != PolicySection::Buckets);
     // What is behind a gap is told by the gap.
-    if !out.plan.findings.iter().any(|f| f.code == FindingCode::Gap) {
+    if !out.plan.findings.iter().any(|f| f.code == FindingCode::ObservationFailed) {
         out.plan.findings.extend(unseen);
     }
 }

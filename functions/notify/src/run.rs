@@ -36,7 +36,7 @@ const MAX_ROUNDS: usize = 3;
 /// Tries to write the memory while others write it too.
 const MAX_WRITE_ATTEMPTS: usize = 50;
 /// The memory was lost.
-const STATE_LOST: &str = FindingCode::StateLost.as_str();
+const STATE_LOST: &str = FindingCode::NotifyStateReset.as_str();
 
 /// What one look came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -57,7 +57,7 @@ async fn copy_snapshots(world: &RunContext<'_>, request: &RunRequest, report: &m
             Err(e) => report.push_finding(Finding::new(
                 Severity::Warning,
                 &key,
-                FindingCode::KeyUnknown,
+                FindingCode::KmsKeyNotReadable,
                 e.to_string(),
                 e.hint(),
             )),
@@ -74,7 +74,7 @@ async fn copy_snapshots(world: &RunContext<'_>, request: &RunRequest, report: &m
         report.push_finding(Finding::new(
             Severity::Info,
             "offsite",
-            FindingCode::Waiting,
+            FindingCode::CopiesQueued,
             why,
             mend,
         ));

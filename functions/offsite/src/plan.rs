@@ -268,7 +268,7 @@ impl CopyPlanner<'_> {
                         format!("it is not known whether {key} may be used by another account");
                     return self.reject_copy(
                         d,
-                        FindingCode::KeyUnknown,
+                        FindingCode::KmsKeyNotReadable,
                         why,
                         "allow kms:DescribeKey on that key",
                     );
@@ -288,7 +288,7 @@ impl CopyPlanner<'_> {
                 "write reencrypt_kms_key in the destination {}: a key of yours, shared with it",
                 d.rule.to
             );
-            return self.reject_copy(d, FindingCode::KeyCannotLeave, why, &mend);
+            return self.reject_copy(d, FindingCode::KmsKeyNotShareable, why, &mend);
         }
         let of_source =
             |t: &&&RecoveryPoint| t.tags.copy_of.as_deref() == Some(source.arn.as_str());

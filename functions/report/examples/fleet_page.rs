@@ -84,7 +84,7 @@ fn fleet_input(assets: usize, days: i64, now: Timestamp, well: bool) -> ReportIn
                 format!("its newest good point is {}h old, over the objective of 25h", age / 3600);
             let run = "run `holdfast run snapshot`";
             facts.findings.push(
-                Finding::new(Severity::Critical, &asset, FindingCode::Stale, &text, run)
+                Finding::new(Severity::Critical, &asset, FindingCode::BackupStale, &text, run)
                     .in_group("fleet"),
             );
             why.push(text);

@@ -100,7 +100,7 @@ pub async fn apply_audit_retention(world: &RunContext<'_>) -> AuditRetentionResu
         Ok(looked) => looked,
         Err(e) => {
             let (why, mend) = (e.to_string(), e.hint().to_owned());
-            let gap = Finding::new(Severity::Critical, "audit", FindingCode::Gap, why, mend);
+            let gap = Finding::new(Severity::Critical, "audit", FindingCode::ObservationFailed, why, mend);
             return AuditRetentionResult { findings: vec![gap], outcomes: Vec::new() };
         }
     };
@@ -163,7 +163,7 @@ fn plan_lifecycle_rule(
     let Some(rules) = found.with_expiration(expiry) else {
         let why = "the bucket has as many lifecycle rules as S3 keeps, so records stay for ever";
         let mend = "take rules away that are not needed, or write another bucket";
-        let finding = Finding::new(Severity::Warning, bucket, FindingCode::NoRule, why, mend);
+        let finding = Finding::new(Severity::Warning, bucket, FindingCode::RuleMissing, why, mend);
         return (plan, None, vec![finding]);
     };
     let action = AuditRetentionAction::SetExpiration { bucket: bucket.to_owned(), days: expiry.days };

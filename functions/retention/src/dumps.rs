@@ -260,9 +260,9 @@ fn unobserved_finding(group: &Name, address: &str, e: &OperationError) -> Findin
             "name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `{}` lets go too",
             shared::hints::commands::dump_due(group.as_str())
         );
-        Finding::new(Severity::Warning, group.as_str(), FindingCode::NotListed, why, mend)
+        Finding::new(Severity::Warning, group.as_str(), FindingCode::StoreAccessDenied, why, mend)
     } else {
-        Finding::new(Severity::Critical, group.as_str(), FindingCode::Gap, e.to_string(), e.hint())
+        Finding::new(Severity::Critical, group.as_str(), FindingCode::ObservationFailed, e.to_string(), e.hint())
     };
     finding.in_group(group)
 }

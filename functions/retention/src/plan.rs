@@ -173,7 +173,7 @@ fn unmanaged_point_findings(
             "select the database again, or its reason, to let them go by a rule; or delete them in RDS: `{}` lists them",
             commands::explain(database)
         );
-        Finding::new(Severity::Warning, database, FindingCode::LeftPolicy, why, mend)
+        Finding::new(Severity::Warning, database, FindingCode::NoLongerInPolicy, why, mend)
     };
     of.into_iter().map(finding).collect()
 }
@@ -220,7 +220,7 @@ pub(crate) fn check_delete_limit(
         commands::PLAN_RETENTION,
         going.max(limit.count as usize)
     );
-    over.then(|| Finding::new(Severity::Critical, place, FindingCode::Runaway, why, mend))
+    over.then(|| Finding::new(Severity::Critical, place, FindingCode::DeleteLimitExceeded, why, mend))
 }
 
 #[cfg(test)]

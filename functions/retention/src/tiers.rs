@@ -114,7 +114,7 @@ pub async fn apply_tiers(world: &RunContext<'_>) -> TieringResult {
                 let gap = Finding::new(
                     Severity::Critical,
                     &set.bucket,
-                    FindingCode::Gap,
+                    FindingCode::ObservationFailed,
                     e.to_string(),
                     mend,
                 );

@@ -32,7 +32,7 @@ pub(crate) fn drop_foreign_steps(policy: &Policy, plan: &mut ActionPlan<DeleteSn
         plan.findings.push(Finding::new(
             Severity::Warning,
             place,
-            FindingCode::LeftThere,
+            FindingCode::KeptInVault,
             why,
             mend,
         ));

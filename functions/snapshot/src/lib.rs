@@ -57,13 +57,13 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
             report.push_finding(Finding::new(
                 Severity::Critical,
                 outcome.asset,
-                FindingCode::NotTaken,
+                FindingCode::BackupNotTaken,
                 why,
                 mend,
             ));
         }
     }
-    let deferred = plan.findings.iter().filter(|f| f.code == FindingCode::Deferred).count();
+    let deferred = plan.findings.iter().filter(|f| f.code == FindingCode::BackupDeferred).count();
     report.push_metric(
         Metric::SnapshotsTaken,
         report.count_outcomes(|r| matches!(r, StepResult::Done(_))),

@@ -219,7 +219,7 @@ impl<'a> SnapshotPlanner<'a> {
             let why =
                 format!("{reason} is due since {} and the database {busy}", format_duration(late));
             let mend = shared::hints::hint_for_status(&database.status);
-            let finding = Finding::new(severity, &database.id, FindingCode::Deferred, why, mend);
+            let finding = Finding::new(severity, &database.id, FindingCode::BackupDeferred, why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
     }
@@ -279,7 +279,7 @@ impl<'a> SnapshotPlanner<'a> {
             let finding = Finding::new(
                 Severity::Critical,
                 "request",
-                FindingCode::Nothing,
+                FindingCode::NoMatch,
                 why,
                 "check the policy",
             );
@@ -333,7 +333,7 @@ impl<'a> SnapshotPlanner<'a> {
             let why = "its snapshot suspends I/O for seconds to minutes (Single-AZ, or SQL Server)";
             let mend = "deploy in a quiet hour";
             let finding =
-                Finding::new(Severity::Info, &database.id, FindingCode::IoPause, why, mend);
+                Finding::new(Severity::Info, &database.id, FindingCode::IoSuspension, why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
         let this = format_slot(self.now);
@@ -362,7 +362,7 @@ impl<'a> SnapshotPlanner<'a> {
             self.plan.findings.push(Finding::new(
                 Severity::Info,
                 &database.id,
-                FindingCode::Tags,
+                FindingCode::TagLimit,
                 why,
                 mend,
             ));

@@ -120,7 +120,7 @@ async fn a_dry_run_names_every_step_and_does_none() {
     assert_eq!(format_outcomes(&outcomes), "a: Planned\nb: Planned");
     let mut report = RunReport::new("snapshot", &world);
     report.outcomes = outcomes;
-    report.push_finding(Finding::new(Severity::Critical, "a", FindingCode::Stale, "old", "run it"));
+    report.push_finding(Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "old", "run it"));
     // It is told to nobody, even when it fails.
     let report = finish_run(&world, report, RunTimer::start(&aws, &RunRequest::full_run())).await;
     assert!(report.failed && aws.call_counter().current_counts() == CallCounts::default());
@@ -226,7 +226,7 @@ fn metric_value(report: &RunReport, metric: Metric) -> Option<f64> {
 async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
     let (aws, asked) = recording_aws(&[]);
     let report = finish_sample_run(&aws, |r| {
-        r.push_finding(Finding::new(Severity::Warning, "a", FindingCode::Deferred, "why", "wait"));
+        r.push_finding(Finding::new(Severity::Warning, "a", FindingCode::BackupDeferred, "why", "wait"));
     })
     .await;
     assert!(!report.failed);
@@ -262,18 +262,18 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
             kind: None,
             artifact: None,
         }];
-        r.push_finding(Finding::new(Severity::Info, "acme-c", FindingCode::New, "it is new", ""));
+        r.push_finding(Finding::new(Severity::Info, "acme-c", FindingCode::NoBackupYet, "it is new", ""));
         r.push_finding(Finding::new(
             Severity::Warning,
             "acme-b",
-            FindingCode::Deferred,
+            FindingCode::BackupDeferred,
             "it is stopped",
             "start it",
         ));
         r.push_finding(Finding::new(
             Severity::Critical,
             "acme-b",
-            FindingCode::Stale,
+            FindingCode::BackupStale,
             "it is old",
             "run it",
         ));
@@ -292,8 +292,8 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
     run run-1 at 2026-11-20T12:00:00Z
 
     failed acme-a: take s: create snapshot s: AccessDenied: no; allow it
-    critical acme-b stale: it is old; run it
-    warning acme-b deferred: it is stopped; start it
+    critical acme-b backup-stale: it is old; run it
+    warning acme-b backup-deferred: it is stopped; start it
     Subject=acme snapshot failed
     MessageAttributes.entry.1.Name=holdfast-audience
     MessageAttributes.entry.1.Value.DataType=String
@@ -306,7 +306,7 @@ async fn metrics_that_can_not_be_put_fail_the_run_and_are_told() {
     let (aws, asked) = recording_aws(&["PutMetricData"]);
     let report = finish_sample_run(&aws, |_| {}).await;
     assert!(report.failed);
-    insta::assert_snapshot!(report.findings[0], @"critical metrics not-published: put 6 metric values: AccessDenied; allow this action in the role that made the call");
+    insta::assert_snapshot!(report.findings[0], @"critical metrics metrics-publish-failed: put 6 metric values: AccessDenied; allow this action in the role that made the call");
     assert_eq!(sent_operations(&asked), ["PutMetricData", "Publish"]);
 }
 
@@ -316,8 +316,8 @@ async fn a_topic_that_can_not_be_told_is_a_finding_too() {
     let report = finish_sample_run(&aws, |_| {}).await;
     let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(said.join("\n"), @"
-    critical metrics not-published: put 6 metric values: AccessDenied; allow this action in the role that made the call
-    critical topic not-told: publish to arn:aws:sns:eu-west-1:111122223333:holdfast: AuthorizationError: said AWS; allow this action in the role that made the call
+    critical metrics metrics-publish-failed: put 6 metric values: AccessDenied; allow this action in the role that made the call
+    critical topic notification-failed: publish to arn:aws:sns:eu-west-1:111122223333:holdfast: AuthorizationError: said AWS; allow this action in the role that made the call
     ");
 }
 
@@ -339,8 +339,8 @@ async fn alarms_that_can_not_be_set_fail_the_run_and_its_metrics_say_so() {
     assert_eq!(sent_operations(&asked), expected);
     let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(said.join("\n"), @"
-    critical alarms not-set: set alarm acme-backup-age: AccessDenied; allow this action in the role that made the call
-    critical alarms not-set: set alarm acme-backup-failing: AccessDenied; allow this action in the role that made the call
+    critical alarms alarm-update-failed: set alarm acme-backup-age: AccessDenied; allow this action in the role that made the call
+    critical alarms alarm-update-failed: set alarm acme-backup-failing: AccessDenied; allow this action in the role that made the call
     ");
 }
 
@@ -368,7 +368,7 @@ async fn a_message_is_short_however_much_there_is_to_say() {
             report.push_finding(Finding::new(
                 Severity::Critical,
                 format!("acme-{n:05}"),
-                FindingCode::Stale,
+                FindingCode::BackupStale,
                 why,
                 "run it",
             ));
@@ -495,7 +495,7 @@ async fn ten_thousand_findings_are_told_in_one_message() {
             r.push_finding(Finding::new(
                 Severity::Critical,
                 format!("a-{n}"),
-                FindingCode::Stale,
+                FindingCode::BackupStale,
                 why,
                 "run it",
             ));
@@ -523,7 +523,7 @@ async fn a_topic_of_reports_that_refuses_is_a_finding_and_people_are_told_of_it(
     });
     let report = finish_with_reports(&aws, false, |_| {}).await;
     assert!(report.failed);
-    insta::assert_snapshot!(report.findings[0], @"critical topic not-told: publish to arn:aws:sns:eu-west-1:111122223333:holdfast-reports: AuthorizationError: said AWS; allow this action in the role that made the call");
+    insta::assert_snapshot!(report.findings[0], @"critical topic notification-failed: publish to arn:aws:sns:eu-west-1:111122223333:holdfast-reports: AuthorizationError: said AWS; allow this action in the role that made the call");
     let told = published_messages(&asked);
     assert_eq!(told.iter().map(|t| t.0.as_str()).collect::<Vec<_>>(), [REPORTS, TOPIC]);
     assert!(told[1].1.contains("holdfast-reports"), "{}", told[1].1);
@@ -545,11 +545,11 @@ async fn a_report_says_how_long_the_run_took_and_whether_it_looked_at_everything
     let look = RunRequest::full_run;
     assert!(whole(&look(), None).await);
     assert!(
-        whole(&look(), Some(Finding::new(Severity::Critical, "a", FindingCode::Stale, "", "")))
+        whole(&look(), Some(Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "", "")))
             .await
     );
     assert!(
-        !whole(&look(), Some(Finding::new(Severity::Critical, "a", FindingCode::Gap, "", "")))
+        !whole(&look(), Some(Finding::new(Severity::Critical, "a", FindingCode::ObservationFailed, "", "")))
             .await
     );
     for narrow in [

@@ -92,7 +92,7 @@ fn what_has_no_commit_record_of_this_reason_and_slot_is_no_dump_of_it() {
     cut.kind = BackupKind::Faulty { parsed_key: None, manifest: None, kind, why, hint: mend };
     insta::assert_snapshot!(due_lines(vec![Ok(vec![cut])], NOW), @"
     dump orders: daily is due since 10h
-    critical main/orders faulty: s3://acme-dumps/pg/orders_daily_20261120_020000.dump counts as no backup: its file has 3 bytes, and the manifest says 1000; find out what changed it
+    critical main/orders backup-invalid: s3://acme-dumps/pg/orders_daily_20261120_020000.dump counts as no backup: its file has 3 bytes, and the manifest says 1000; find out what changed it
     ");
 }
 
@@ -106,7 +106,7 @@ fn a_place_that_is_not_seen_gets_no_dump_blindly() {
             "",
         ))
     };
-    insta::assert_snapshot!(due_lines(vec![unseen()], NOW), @"critical main/orders gap: list s3://acme-dumps/pg/: timeout; check the store's address, credentials and free space");
+    insta::assert_snapshot!(due_lines(vec![unseen()], NOW), @"critical main/orders observation-failed: list s3://acme-dumps/pg/: timeout; check the store's address, credentials and free space");
 }
 
 #[test]
@@ -126,11 +126,11 @@ fn what_would_stop_the_next_dump_is_said_before_it_is_due() {
     for (look, expected) in [
         (
             ObservedDatabase { server: Err(old), ..observed_database(&policy, there()) },
-            "critical main/orders not-ready",
+            "critical main/orders preflight-failed",
         ),
         (
             ObservedDatabase { server: Err(away), ..observed_database(&policy, there()) },
-            "warning main/orders not-ready",
+            "warning main/orders preflight-failed",
         ),
         (
             ObservedDatabase {
@@ -156,7 +156,7 @@ fn a_disk_that_is_too_full_for_the_dump_is_not_filled() {
         plan_lines(&policy, look, &RunRequest::full_run(), NOW)
     };
     assert!(room(6_000_000, vec![]).starts_with("dump orders"));
-    insta::assert_snapshot!(room(5_999_999, vec![]), @"critical main/orders no-space: 5999999 bytes are free and 6000000 are needed for daily; free space on the disk, or put the directory on a larger one");
+    insta::assert_snapshot!(room(5_999_999, vec![]), @"critical main/orders disk-full: 5999999 bytes are free and 6000000 are needed for daily; free space on the disk, or put the directory on a larger one");
     // The last dump tells better than the database's size: 1,000 bytes, twice.
     assert!(
         room(1_002_000, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")])
@@ -227,7 +227,7 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
     // A copy is the same bytes under another name.
     let copy = |slot| StoredBackup { key: "2026/x.dump".into(), ..backup_at_slot("daily", slot) };
     insta::assert_snapshot!(copies(Ok(vec![copy(slots[1]), copy(slots[2])])), @"");
-    insta::assert_snapshot!(copies(Err(OperationError::from_message("list", "no"))), @"critical main/orders gap: list: no; this is not what Holdfast expects there: look at it; the next run tries again");
+    insta::assert_snapshot!(copies(Err(OperationError::from_message("list", "no"))), @"critical main/orders observation-failed: list: no; this is not what Holdfast expects there: look at it; the next run tries again");
 }
 
 #[test]
@@ -297,5 +297,5 @@ fn a_second_place_is_told_that_its_copy_is_still_true() {
 fn what_lies_beside_a_dump_and_does_not_count_is_said_and_changes_nothing() {
     let mut there = backup_at_slot("daily", "2026-11-20T02:00:00Z");
     there.ignored = vec!["x.unchanged-20991231T000000Z: it is not signed".into()];
-    insta::assert_snapshot!(due_lines(vec![Ok(vec![there])], NOW), @"warning main/orders ignored: beside s3://acme-dumps/pg/orders_daily_20261120_020000.dump: x.unchanged-20991231T000000Z: it is not signed; find out who put it there; it does not count");
+    insta::assert_snapshot!(due_lines(vec![Ok(vec![there])], NOW), @"warning main/orders object-ignored: beside s3://acme-dumps/pg/orders_daily_20261120_020000.dump: x.unchanged-20991231T000000Z: it is not signed; find out who put it there; it does not count");
 }

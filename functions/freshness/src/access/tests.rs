@@ -183,7 +183,7 @@ fn who_may_delete_is_whom_the_policy_names_and_everybody_else_is_refused() {
     assert_eq!(
         found,
         [
-            "critical s3://acme-vault may-delete: its policy lets 444455556666 delete its objects, whom access does not name"
+            "critical s3://acme-vault delete-access: its policy lets 444455556666 delete its objects, whom access does not name"
         ]
     );
     let all_but = json!({ "Effect": "Allow", "Principal": { "AWS": "444455556666" }, "NotAction": "s3:PutObject",
@@ -202,7 +202,7 @@ fn a_bucket_that_the_world_may_read_is_found_whatever_was_asked() {
     assert_eq!(
         found,
         [
-            "critical s3://acme-vault public: its policy lets everybody in the world read its objects"
+            "critical s3://acme-vault public-access: its policy lets everybody in the world read its objects"
         ]
     );
     let within =
@@ -239,7 +239,7 @@ fn what_can_not_be_read_is_not_right() {
         now(),
     );
     assert_eq!(
-        found.iter().filter(|f| f.code == FindingCode::AccessUnknown).count(),
+        found.iter().filter(|f| f.code == FindingCode::AccessNotReadable).count(),
         3,
         "{found:?}"
     );

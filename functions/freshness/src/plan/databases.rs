@@ -75,7 +75,7 @@ fn check_newest_point(
     if future > 0 {
         let why = format!("{future} of its points have a time in the future, which proves nothing");
         judged.push_critical(
-            FindingCode::Future,
+            FindingCode::ClockSkew,
             why,
             "compare the clocks of this host and of AWS",
         );
@@ -95,7 +95,7 @@ fn check_newest_point(
         (None, _) if is_younger_than(database, max_age.unwrap_or_default(), now) => {
             judged.push_finding(
                 Severity::Info,
-                FindingCode::New,
+                FindingCode::NoBackupYet,
                 format!("it is new and has no recovery point yet{coming}"),
                 "",
             );
@@ -104,7 +104,7 @@ fn check_newest_point(
         (None, _) => {
             judged.standing.coverage = AssetCoverage::NeverTaken;
             judged.push_critical(
-                FindingCode::NoPoint,
+                FindingCode::NoBackup,
                 format!("it has no good recovery point{coming}"),
                 run(),
             );
@@ -122,7 +122,7 @@ fn check_newest_point(
                     format_duration(old - objective.max_age),
                     describe_objective(objective)
                 );
-                judged.push_critical(FindingCode::Stale, why, run());
+                judged.push_critical(FindingCode::BackupStale, why, run());
             }
         }
     }
@@ -137,7 +137,7 @@ fn check_newest_point(
         let why = format!("its newest snapshot {} is {word}", point.id);
         judged.push_finding(
             Severity::Warning,
-            FindingCode::Failed,
+            FindingCode::SnapshotFailed,
             why,
             "see the database's events in RDS; the next run tries again",
         );
@@ -174,10 +174,10 @@ fn check_missed_schedules(
     points: &[&RecoveryPoint],
 ) {
     if judged.has_finding(&[
-        FindingCode::Stale,
-        FindingCode::NoPoint,
-        FindingCode::New,
-        FindingCode::Key,
+        FindingCode::BackupStale,
+        FindingCode::NoBackup,
+        FindingCode::NoBackupYet,
+        FindingCode::KmsKeyUnusable,
     ]) {
         return; // That says it already.
     }
@@ -206,7 +206,7 @@ fn check_missed_schedules(
             taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
         let why = format!("its {reason} snapshot of {due} was not taken: {newest}");
         let command = commands::snapshot(reason.as_str(), &database.id);
-        judged.push_finding(severity, FindingCode::Missed, why, commands::run(&command));
+        judged.push_finding(severity, FindingCode::ScheduleMissed, why, commands::run(&command));
     }
 }
 
@@ -236,7 +236,7 @@ fn check_stuck_points(
             let why = format!("{} is {doing} since {}", point.id, format_duration(old));
             let mend =
                 "see its events in RDS; delete it when it does not go on, and a new one is made";
-            judged.push_critical(FindingCode::Stuck, why, mend);
+            judged.push_critical(FindingCode::BackupStuck, why, mend);
         }
     }
 }
@@ -248,7 +248,7 @@ fn check_key_access(judged: &mut FreshnessEvaluation, database: &RdsDatabase) {
         let why = format!("RDS can't use its KMS key: it is {}", database.status);
         let mend =
             "enable the key, and let RDS use it again, within 7 days: then start the database";
-        judged.push_critical(FindingCode::Key, why, mend);
+        judged.push_critical(FindingCode::KmsKeyUnusable, why, mend);
     }
 }
 
@@ -269,7 +269,7 @@ fn check_offsite_copies(
         // A place that can't be seen is a finding of its own; its copies' age is unknown, so it is not published.
         let Some(there) = points.get(&place).map(|p| p.for_database(database)) else {
             judged.push_critical(
-                FindingCode::OffsiteUnknown,
+                FindingCode::OffsiteCopyUnknown,
                 format!("its copies at {place} can't be seen"),
                 "see the gap of that place",
             );
@@ -300,12 +300,12 @@ fn check_offsite_copies(
             None if home.iter().all(|p| !p.is_complete()) => {} // Nothing to copy yet: said above, once.
             None if is_younger_than(database, max.unwrap_or_default(), now) => {
                 let why = format!("it is new and {} has no copy of it yet{coming}", rule.to);
-                judged.push_finding(Severity::Info, FindingCode::New, why, "");
+                judged.push_finding(Severity::Info, FindingCode::NoBackupYet, why, "");
             }
             None => {
                 let why = format!("{} has no good copy of it{coming}", rule.to);
                 judged.push_critical(
-                    FindingCode::NoOffsite,
+                    FindingCode::OffsiteCopyMissing,
                     why,
                     commands::run(commands::RUN_OFFSITE),
                 );
@@ -319,14 +319,14 @@ fn check_offsite_copies(
                         describe_objective(objective)
                     );
                     judged.push_critical(
-                        FindingCode::OffsiteStale,
+                        FindingCode::OffsiteCopyStale,
                         why,
                         commands::run(commands::RUN_OFFSITE),
                     );
                 } else if let (None, Some(late)) = (objective, overdue_copy(&sent, now)) {
                     let why = format!("{late} waits for its copy at {} for over a day", rule.to);
                     judged.push_critical(
-                        FindingCode::OffsiteStale,
+                        FindingCode::OffsiteCopyStale,
                         why,
                         commands::run(commands::RUN_OFFSITE),
                     );

@@ -26,7 +26,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
         let why = format!("what lies under {at} is seen from its host alone");
         judged.push_finding(
             Severity::Info,
-            FindingCode::NotFromHere,
+            FindingCode::NotObservedHere,
             why,
             format!("{} there", commands::run(commands::MONITOR)),
         );
@@ -36,7 +36,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
     if !stored.observed {
         let (why, mend) = unobserved_reason(stored);
         judged.push_critical(
-            FindingCode::Unknown,
+            FindingCode::BackupUnknown,
             format!("what lies under {at} can't be seen{why}"),
             mend,
         );
@@ -48,7 +48,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
         let why = format!("{key} counts as no backup: {why}");
         judged.push_finding(
             Severity::Warning,
-            FindingCode::Faulty,
+            FindingCode::BackupInvalid,
             why,
             "look into it; it is never deleted by itself",
         );
@@ -67,7 +67,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             let why = format!("there is {nothing} under {at}");
             judged.push_finding(
                 severity,
-                FindingCode::NoPoint,
+                FindingCode::NoBackup,
                 why,
                 "see whether what writes there runs",
             );
@@ -75,7 +75,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             let why =
                 format!("what lies under {at} has a time in the future, which proves nothing");
             judged.push_critical(
-                FindingCode::Future,
+                FindingCode::ClockSkew,
                 why,
                 "compare the clocks of this host and of what writes there",
             );
@@ -90,7 +90,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
         );
         judged.push_finding(
             Severity::Warning,
-            FindingCode::Future,
+            FindingCode::ClockSkew,
             why,
             "find out who put them there, or whose clock is ahead",
         );
@@ -107,7 +107,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             describe_objective(objective)
         );
         judged.push_critical(
-            FindingCode::Stale,
+            FindingCode::BackupStale,
             why,
             format!("see whether what writes to {at} runs"),
         );
@@ -119,7 +119,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             newest.key, newest.size
         );
         judged.push_critical(
-            FindingCode::TooSmall,
+            FindingCode::SizeBelowMinimum,
             why,
             "look into it before older ones go: it may be empty",
         );
@@ -137,7 +137,7 @@ fn check_missed_schedules(judged: &mut FreshnessEvaluation, stored: &ObjectAsset
         let Some(due) = newest_overdue_slot(when, &stored.zone, now) else { continue };
         let taken = stored.by_reason.get(reason).copied();
         if taken.is_some_and(|at| at >= due)
-            || (*whole && judged.has_finding(&[FindingCode::Stale]))
+            || (*whole && judged.has_finding(&[FindingCode::BackupStale]))
         {
             continue;
         }
@@ -149,7 +149,7 @@ fn check_missed_schedules(judged: &mut FreshnessEvaluation, stored: &ObjectAsset
             taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
         let why = format!("its {reason} dump of {due} was not taken: {newest}");
         let command = commands::dump(&format!("{}/{}", stored.group, stored.asset), reason);
-        judged.push_finding(severity, FindingCode::Missed, why, commands::run(&command));
+        judged.push_finding(severity, FindingCode::ScheduleMissed, why, commands::run(&command));
     }
 }
 
@@ -186,7 +186,7 @@ fn check_size(
         );
         judged.push_finding(
             Severity::Warning,
-            FindingCode::Size,
+            FindingCode::SizeDeviation,
             why,
             "see what changed in the data",
         );
@@ -203,13 +203,13 @@ fn check_checksum(
         Some(ChecksumStatus::Differs) => {
             let why = format!("its newest object {} is not what its checksum says", newest.key);
             let mend = "take a new one now, and find out what changed it: it was whole when it was written";
-            judged.push_critical(FindingCode::Damaged, why, mend);
+            judged.push_critical(FindingCode::ChecksumMismatch, why, mend);
         }
         Some(ChecksumStatus::Missing) => {
             let why = format!("no checksum lies beside its newest object {}", newest.key);
             let mend =
                 "write one beside each (`sha256sum`), so that damage is seen before it is needed";
-            judged.push_finding(Severity::Warning, FindingCode::NoChecksum, why, mend);
+            judged.push_finding(Severity::Warning, FindingCode::ChecksumMissing, why, mend);
         }
         Some(ChecksumStatus::Matches) | None => {}
     }
@@ -236,7 +236,7 @@ fn check_offsite_copies(
         if !place.observed {
             let (why, mend) = unobserved_reason(place);
             judged.push_critical(
-                FindingCode::OffsiteUnknown,
+                FindingCode::OffsiteCopyUnknown,
                 format!("its copies under {at} can't be seen{why}"),
                 mend,
             );
@@ -257,7 +257,7 @@ fn check_offsite_copies(
             None if stored.observed && stored.newest.is_empty() => {} // Nothing to copy yet: said of the first place.
             None => {
                 judged.push_critical(
-                    FindingCode::NoOffsite,
+                    FindingCode::OffsiteCopyMissing,
                     format!("no copy of it lies under {at}"),
                     run(),
                 );
@@ -270,7 +270,7 @@ fn check_offsite_copies(
                         format_duration(old),
                         describe_objective(objective)
                     );
-                    judged.push_critical(FindingCode::OffsiteStale, why, run());
+                    judged.push_critical(FindingCode::OffsiteCopyStale, why, run());
                 }
             }
         }
@@ -299,7 +299,7 @@ pub(super) fn check_disks(policy: &Policy, stored: &[ObjectAsset]) -> DiskUsage 
                 "{bytes} bytes are free on the disk of {directory}, under the {wanted} that a dump must leave"
             );
             let mend = "free some, or let older dumps go: the next dump is not taken otherwise";
-            let finding = Finding::new(Severity::Critical, group, FindingCode::Disk, why, mend);
+            let finding = Finding::new(Severity::Critical, group, FindingCode::DiskLow, why, mend);
             disks.findings.push(finding.in_group(group));
         }
     }

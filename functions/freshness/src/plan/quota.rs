@@ -56,7 +56,7 @@ pub(super) fn evaluate_quotas(
                 found.push(Finding::new(
                     severity,
                     place.to_string(),
-                    FindingCode::QuotaUnknown,
+                    FindingCode::QuotaNotReadable,
                     why,
                     mend,
                 ));
@@ -175,7 +175,7 @@ fn quota_finding(
     let wants = stocks.iter().map(|s| s.later).sum::<u64>();
     let mend = "keep fewer, or ask AWS for a higher quota of manual snapshots there";
     let find = |severity, why: String| {
-        Some(Finding::new(severity, place.to_string(), FindingCode::Quota, why, mend))
+        Some(Finding::new(severity, place.to_string(), FindingCode::QuotaExceeded, why, mend))
     };
     if used >= max && later >= max && wants > 0 {
         let why = format!(

@@ -161,46 +161,46 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
     });
     insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"
     one good point
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+      then critical acme-a backup-stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
     RDS's own point
-      critical acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: there is none; run `holdfast run snapshot --reason daily --asset acme-a`
-      then critical acme-a stale: its newest good point rds:acme-a-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: there is none; run `holdfast run snapshot --reason daily --asset acme-a`
+      then critical acme-a backup-stale: its newest good point rds:acme-a-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
     none at all
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     one from the future
-      critical acme-a future: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
-    critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a clock-skew: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
+    critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     one from the future beside a good one
-      critical acme-a future: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
-      then critical acme-a future: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
-    critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a clock-skew: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
+      then critical acme-a clock-skew: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
+    critical acme-a backup-stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
     one ahead by what clocks may differ
       fine
     only one on its way
-      critical acme-a no-point: it has no good recovery point; 1 on the way; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; 1 on the way; run `holdfast run snapshot --reason daily --asset acme-a`
     one on its way beside a good one
       fine
-      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; 1 on the way; run `holdfast run snapshot --reason daily --asset acme-a`
+      then critical acme-a backup-stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; 1 on the way; run `holdfast run snapshot --reason daily --asset acme-a`
     the newest failed
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
-      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
-    warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    warning acme-a snapshot-failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
+      then critical acme-a backup-stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
+    warning acme-a snapshot-failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
     only a failed one
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
-    warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+    warning acme-a snapshot-failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
     one failed before the newest good
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+      then critical acme-a backup-stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
     same name, another database's
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     a transfer copy
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     a transfer copy on its way
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     one whose data has no known time
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     ");
 }
 
@@ -217,8 +217,8 @@ fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more()
         ))
     });
     insta::assert_snapshot!(said.join("\n"), @"
-    info acme-a new: it is new and has no recovery point yet
-    critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+    info acme-a no-backup-yet: it is new and has no recovery point yet
+    critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     ");
     // With its first point, its copy has the time that the copy's own objective gives it.
     let first = vec![owned_snapshot(&policy, &db, "daily", parse_time("2026-11-20T02:00:00Z"))];
@@ -230,15 +230,15 @@ fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more()
         ))
     });
     insta::assert_snapshot!(said.join("\n"), @"
-    info acme-a new: it is new and dr has no copy of it yet
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    info acme-a no-backup-yet: it is new and dr has no copy of it yet
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     ");
     // RDS tells no time of creation while it makes one.
     db.created = None;
     db.status = "creating".into();
-    insta::assert_snapshot!(format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"info acme-a new: it is new and has no recovery point yet");
+    insta::assert_snapshot!(format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"info acme-a no-backup-yet: it is new and has no recovery point yet");
     db.status = "available".into();
-    insta::assert_snapshot!(format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db], vec![]), CLOCKS[0])), @"critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`");
+    insta::assert_snapshot!(format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db], vec![]), CLOCKS[0])), @"critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`");
 }
 
 #[test]
@@ -292,47 +292,47 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
     });
     insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"
     good
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-      then warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a offsite-stale: its newest good copy at dr has data 1d 2h old, over the objective of 1d 2h; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+      then warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-stale: its newest good copy at dr has data 1d 2h old, over the objective of 1d 2h; run `holdfast run offsite`
     none
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     on its way
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; 1 on the way; run `holdfast run offsite`
-    critical acme-a stuck: acme-a-daily-202611190200 is being copied to dr since 1d 2h; see its events in RDS; delete it when it does not go on, and a new one is made
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; 1 on the way; run `holdfast run offsite`
+    critical acme-a backup-stuck: acme-a-daily-202611190200 is being copied to dr since 1d 2h; see its events in RDS; delete it when it does not go on, and a new one is made
     failed
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     under another key
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it is under arn:aws:kms:us-east-1:111122223333:key/aws-rds instead of arn:aws:kms:us-east-1:111122223333:key/dr; delete it when you know why; a new one is made after that
     smaller than its source
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it has 19 GiB and its source 20; delete it when you know why; a new one is made after that
     not encrypted
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it is not encrypted and its source is; delete it when you know why; a new one is made after that
     for another reason
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     not made by Holdfast
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     of the database that had the name before
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     from the future
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     the place does not answer
       critical us-east-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
-    warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a offsite-unknown: its copies at us-east-1 in 111122223333 can't be seen; see the gap of that place
+    warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-unknown: its copies at us-east-1 in 111122223333 can't be seen; see the gap of that place
     ");
 }
 
@@ -412,10 +412,10 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
     let verdict = plan_inventory(&policy, home_inventory(&policy, databases, points), CLOCKS[0]);
     insta::assert_snapshot!(format_plan(&verdict), @"
     critical stray unprotected: no group of the policy selects it, so nothing backs it up; select it in a group, or name it under except
-    critical ledger missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
-    warning acme-b two-groups: the groups billing and fleet both select it; billing has it; name it under except in fleet
-    critical fleet too-few: the group selects 1 databases and the policy expects 3; check the selection, or expect, in the policy
-    critical rest too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy
+    critical ledger database-missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
+    warning acme-b ambiguous-group: the groups billing and fleet both select it; billing has it; name it under except in fleet
+    critical fleet too-few-databases: the group selects 1 databases and the policy expects 3; check the selection, or expect, in the policy
+    critical rest too-few-databases: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy
     warning acme-b not-watched: no objective is written and no schedule implies one, so nobody knows when its newest point is too old; write objectives.max_age in its group
     ");
     // A group that lacks a database has no age: the ages of the others do not speak for it, nor do they for the policy.

@@ -10,7 +10,7 @@ use shared::{
 };
 
 /// A function that says nothing.
-const SILENT: &str = FindingCode::Silent.as_str();
+const SILENT: &str = FindingCode::MissingHeartbeat.as_str();
 
 /// Notes the functions that were not heard of for longer than the policy allows.
 pub(super) fn check_missing_reports(planning: &NotifyPlanner<'_>, state: &mut NotifyState) {

@@ -25,11 +25,11 @@ use std::collections::BTreeMap;
 /// What notify itself finds.
 pub(crate) const NOTIFY: &str = "notify";
 /// A function that was started and never came to its end.
-const NOT_COMPLETED: &str = FindingCode::NotCompleted.as_str();
+const NOT_COMPLETED: &str = FindingCode::RunNotCompleted.as_str();
 /// An alarm rings.
 pub(super) const ALARM: &str = FindingCode::Alarm.as_str();
 /// A backup that does not hold what it should.
-pub(super) const NOT_VERIFIED: &str = FindingCode::NotVerified.as_str();
+pub(super) const NOT_VERIFIED: &str = FindingCode::VerificationFailed.as_str();
 /// More is wrong than can be remembered one by one.
 const TOO_MANY: &str = FindingCode::TooMany.as_str();
 

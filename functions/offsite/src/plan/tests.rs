@@ -181,11 +181,11 @@ fn what_can_not_leave_is_told_before_anything_is_tried() {
     let managed =
         AwsManagedKeys::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
     insta::assert_snapshot!(format_plan(&plan(&no_hop, &world, &managed, parse_time(NOW))), @"
-    critical acme-a key-cannot-leave: acme-a-daily-202611200200 is under AWS's own key, which no other account can use; write reencrypt_kms_key in the destination vault: a key of yours, shared with it
+    critical acme-a kms-key-not-shareable: acme-a-daily-202611200200 is under AWS's own key, which no other account can use; write reencrypt_kms_key in the destination vault: a key of yours, shared with it
     in flight 0, waiting 0
     ");
     insta::assert_snapshot!(format_plan(&plan(&no_hop, &world, &AwsManagedKeys::new(), parse_time(NOW))), @"
-    critical acme-a key-unknown: it is not known whether arn:aws:kms:eu-west-1:111122223333:key/home may be used by another account; allow kms:DescribeKey on that key
+    critical acme-a kms-key-not-readable: it is not known whether arn:aws:kms:eu-west-1:111122223333:key/home may be used by another account; allow kms:DescribeKey on that key
     in flight 0, waiting 0
     ");
     let world = home_inventory(&no_key, vec![a], points);

@@ -350,7 +350,7 @@ fn a_read_replica_is_judged_by_its_lag_and_silence_is_no_proof() {
     let gap = Finding::new(
         Severity::Critical,
         "eu-west-1 in 111122223333",
-        FindingCode::Gap,
+        FindingCode::ObservationFailed,
         "denied",
         "allow it",
     );

@@ -36,7 +36,7 @@ impl CheckReports {
             facts.statuses.extend(report.assets);
             facts.lags.extend(report.values.iter().filter_map(restorable_lag));
             for finding in report.findings {
-                if finding.code == FindingCode::Gap {
+                if finding.code == FindingCode::ObservationFailed {
                     let (place, why) = (finding.asset.clone(), finding.message.clone());
                     facts.unobserved_locations.push(UnobservedLocation {
                         location: place,

@@ -324,7 +324,7 @@ impl AssetContext<'_> {
             (None, Some(_)) => {
                 find(
                     Severity::Critical,
-                    FindingCode::NoPoint,
+                    FindingCode::NoBackup,
                     "it has no good recovery point".into(),
                     run,
                 );
@@ -337,7 +337,7 @@ impl AssetContext<'_> {
                     format_duration(old),
                     format_duration(max)
                 );
-                find(Severity::Critical, FindingCode::Stale, why, run);
+                find(Severity::Critical, FindingCode::BackupStale, why, run);
             }
             _ => {}
         }
@@ -352,7 +352,7 @@ impl AssetContext<'_> {
                     format_duration(allowed)
                 );
                 let mend = "see why it is not copied there".to_owned();
-                find(Severity::Warning, FindingCode::CopyBehind, why, mend);
+                find(Severity::Warning, FindingCode::OffsiteCopyBehind, why, mend);
             }
         }
         judged

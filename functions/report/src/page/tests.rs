@@ -262,7 +262,7 @@ fn budget_and_quota_are_found_before_they_are_overrun() {
     let found = build_report(costs, &report_input()).findings;
     let budget = found.iter().find(|f| f.code == FindingCode::OverBudget).expect("found");
     assert!(budget.message.starts_with("this month will cost $"), "{}", budget.message);
-    let quota = found.iter().find(|f| f.code == FindingCode::Quota).expect("found");
+    let quota = found.iter().find(|f| f.code == FindingCode::QuotaExceeded).expect("found");
     assert_eq!(
         (quota.severity, quota.message.as_str()),
         (Severity::Warning, "storage is 83% of its quota: 75 GiB of 90 GiB")
@@ -270,7 +270,7 @@ fn budget_and_quota_are_found_before_they_are_overrun() {
     let costs = ", costs: {quota: 80GiB, snapshot_change: 10%}";
     let found = build_report(costs, &report_input()).findings;
     assert_eq!(
-        found.iter().find(|f| f.code == FindingCode::Quota).map(|f| f.severity),
+        found.iter().find(|f| f.code == FindingCode::QuotaExceeded).map(|f| f.severity),
         Some(Severity::Critical)
     );
 }

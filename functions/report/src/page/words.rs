@@ -99,7 +99,7 @@ pub(crate) fn quota_finding(company: &str, quota: &QuotaUsage, at_most: bool) ->
         format_size(quota.quota)
     );
     let mend = "let older points go sooner, move them to a colder class, or raise costs.quota";
-    Some(Finding::new(severity, company, FindingCode::Quota, why, mend))
+    Some(Finding::new(severity, company, FindingCode::QuotaExceeded, why, mend))
 }
 
 /// A month that costs more than its budget, or will.

@@ -184,7 +184,7 @@ fn nothing_goes_before_its_copy_is_where_it_is_wanted() {
     "#);
     let unseen = Err(OperationError::from_message("list s3://acme-vault/", "timeout"));
     insta::assert_snapshot!(deleted_dumps(&two, vec![Ok(daily_backups(9)), unseen]), @"
-    critical main gap: list s3://acme-vault/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
+    critical main observation-failed: list s3://acme-vault/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
     9 stay
     ");
 }
@@ -194,13 +194,13 @@ fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
     let base = policy(FOR_7_DAYS);
     let unseen = Err(OperationError::from_message("list s3://acme-dumps/", "timeout"));
     insta::assert_snapshot!(deleted_dumps(&base, vec![unseen]), @"
-    critical main gap: list s3://acme-dumps/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
+    critical main observation-failed: list s3://acme-dumps/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
     0 stay
     ");
     let mut careful = policy(FOR_7_DAYS);
     careful.limits.delete.count = 2;
     insta::assert_snapshot!(deleted_dumps(&careful, vec![Ok(daily_backups(10))]), @"
-    critical s3://acme-dumps/ runaway: 3 of 10 good points would go at once, over the limit of 2 or 100%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 3, share: 30% } } in the policy, and take it back after one run
+    critical s3://acme-dumps/ delete-limit-exceeded: 3 of 10 good points would go at once, over the limit of 2 or 100%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 3, share: 30% } } in the policy, and take it back after one run
     10 stay
     ");
 }
@@ -221,7 +221,7 @@ fn a_store_that_this_role_was_not_given_is_said_once_and_fails_nothing() {
     };
     let letting = plan_dumps(&two, &[of("orders"), of("carts")], parse_timestamp(NOW));
     let told = letting.plan.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
-    insta::assert_snapshot!(told.join("\n"), @"warning main not-listed: none of its dumps in s3://acme-dumps/ is let go here, for this role may not look there: list s3://acme-dumps/: 403; name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `holdfast dump main` lets go too");
+    insta::assert_snapshot!(told.join("\n"), @"warning main store-access-denied: none of its dumps in s3://acme-dumps/ is let go here, for this role may not look there: list s3://acme-dumps/: 403; name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `holdfast dump main` lets go too");
 }
 
 /// A history: for each dump its age in hours, reason, server, and what stands against deleting it.

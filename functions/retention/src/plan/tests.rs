@@ -194,7 +194,7 @@ fn the_runaways_hint_works_and_a_failed_point_is_no_good_one_that_goes() {
     assert!(refused.plan.steps.is_empty());
     assert_eq!((refused.blocked_steps.len(), refused.blocked), (63, 63), "a dry run shows them");
     let finding =
-        refused.plan.findings.iter().find(|f| f.code == FindingCode::Runaway).expect("refused");
+        refused.plan.findings.iter().find(|f| f.code == FindingCode::DeleteLimitExceeded).expect("refused");
     assert!(finding.message.starts_with("23 of 30 good points"), "{finding}");
     let limits =
         finding.hint.split_once("write ").and_then(|(_, l)| l.split_once(" in the policy"));
@@ -490,8 +490,8 @@ fn what_no_rule_speaks_of_and_what_holds_nothing_is_said() {
     insta::assert_snapshot!(format_plan(&plan(&policy, &inventory_with(&policy, vec![a], points, copies), parse_time(NOW))), @r#"
     delete acme-a-daily-202611120200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     warning acme-a-dialy-202611120200 hold-unmatched: "acme-a-dialy-202611120200" in holds is no recovery point at any place, so it holds nothing; write the snapshot's identifier or ARN as RDS shows it, or take it out
-    warning acme-a left-policy: 1 of its recovery points at eu-west-1 in 111122223333 (of databases of 20 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain acme-a` lists them
-    warning left-long-ago left-policy: 3 of its recovery points at eu-west-1 in 111122223333 (of databases of 60 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain left-long-ago` lists them
+    warning acme-a no-longer-in-policy: 1 of its recovery points at eu-west-1 in 111122223333 (of databases of 20 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain acme-a` lists them
+    warning left-long-ago no-longer-in-policy: 3 of its recovery points at eu-west-1 in 111122223333 (of databases of 60 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain left-long-ago` lists them
     kept 12, refused 0
     "#);
 }

@@ -82,7 +82,7 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
     acme-failed take acme-failed-daily-202611200200-r2: daily is due since 2h 30m
     acme-renewed take acme-renewed-daily-202611200200-df903719: daily is due since 2h 30m
     critical acme-hopeless keeps-failing: 3 tries of daily for 202611200200 failed; see the database's events in RDS
-    warning acme-stopped deferred: daily is due since 2h 30m and the database is stopped; start the database: what is stopped is not backed up, and RDS starts it by itself after 7 days
+    warning acme-stopped backup-deferred: daily is due since 2h 30m and the database is stopped; start the database: what is stopped is not backed up, and RDS starts it by itself after 7 days
     ");
 }
 
@@ -186,7 +186,7 @@ fn what_can_not_be_seen_gets_no_snapshot_and_is_said() {
     });
     insta::assert_snapshot!(format_plan(&plan(&policy, &world, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 gap: describe DB instances: AccessDenied; allow this action in the role that made the call");
     let empty = home_inventory(&policy, vec![], vec![]);
-    insta::assert_snapshot!(format_plan(&plan(&policy, &empty, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical fleet too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy");
+    insta::assert_snapshot!(format_plan(&plan(&policy, &empty, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical fleet too-few-databases: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy");
 }
 
 #[test]
@@ -382,7 +382,7 @@ databases:
     insta::assert_snapshot!(asked(&["a"]), @"a take a-pre-deploy-202611200430: asked for by d");
     insta::assert_snapshot!(asked(&[]), @"
     a take a-pre-deploy-202611200430: asked for by d
-    critical gone-of-one missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
+    critical gone-of-one database-missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
     ");
 }
 

@@ -378,7 +378,7 @@ async fn finish_audited_run(directory: &str, dry_run: bool, host: bool) -> RunRe
         step_outcome("main/c", Step::Unfinished),
         step_outcome("main/d", Step::Deferred("busy".into())),
     ];
-    report.push_finding(Finding::new(Severity::Warning, "a", FindingCode::Stale, "why", "mend"));
+    report.push_finding(Finding::new(Severity::Warning, "a", FindingCode::BackupStale, "why", "mend"));
     finish_run(&world, report, RunTimer::start(&aws, &RunRequest::full_run())).await
 }
 
@@ -415,7 +415,7 @@ async fn what_can_not_be_recorded_is_a_critical_finding_of_the_run() {
     let file = root.path().join("file");
     std::fs::write(&file, "").expect("written");
     let found = |report: &RunReport| {
-        let found = report.findings.iter().find(|f| f.code == FindingCode::NotRecorded);
+        let found = report.findings.iter().find(|f| f.code == FindingCode::AuditWriteFailed);
         found.map(|f| (f.severity, f.asset.clone(), f.message.clone(), f.hint.clone()))
     };
     let report = finish_audited_run(&file.display().to_string(), false, true).await;

@@ -48,9 +48,9 @@ fn parse_message(report: &RunReport) -> Value {
 #[test]
 fn a_short_report_is_told_whole_the_most_pressing_first() {
     let mut report = sample_report();
-    report.push_finding(Finding::new(Severity::Warning, "b", FindingCode::Deferred, "why", "mend"));
+    report.push_finding(Finding::new(Severity::Warning, "b", FindingCode::BackupDeferred, "why", "mend"));
     report.push_finding(
-        Finding::new(Severity::Critical, "a", FindingCode::Stale, "why", "mend").in_group("main"),
+        Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "why", "mend").in_group("main"),
     );
     report.outcomes = vec![
         sample_outcome("w", StepResult::Unfinished, None),
@@ -132,7 +132,7 @@ fn ten_thousand_findings_fit_into_one_message_that_counts_the_rest() {
         report.push_finding(Finding::new(
             severity,
             format!("acme-{n:05}"),
-            FindingCode::Stale,
+            FindingCode::BackupStale,
             why,
             "run it",
         ));
@@ -154,11 +154,11 @@ fn one_endless_text_pushes_nothing_else_out() {
     report.push_finding(Finding::new(
         Severity::Critical,
         "a",
-        FindingCode::Stale,
+        FindingCode::BackupStale,
         page.clone(),
         page.clone(),
     ));
-    report.push_finding(Finding::new(Severity::Critical, "b", FindingCode::Stale, "why", "mend"));
+    report.push_finding(Finding::new(Severity::Critical, "b", FindingCode::BackupStale, "why", "mend"));
     report.outcomes =
         vec![sample_outcome("z", StepResult::Failed(page.clone()), Some(sample_artifact(&page)))];
     let told = parse_message(&report);

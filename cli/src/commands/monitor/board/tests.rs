@@ -134,7 +134,7 @@ fn what_is_critical_is_unhealthy_and_an_asset_without_a_backup_hides_behind_no_o
     let mut board = new_state(Some("listings"));
     let critical = Some(Severity::Critical);
     let none =
-        Finding::new(Severity::Critical, "users", FindingCode::NoPoint, "it has none", "take one");
+        Finding::new(Severity::Critical, "users", FindingCode::NoBackup, "it has none", "take one");
     let assets = vec![asset_status("orders", Some(1), None), asset_status("users", None, critical)];
     board.record_scan(Some(scan_at_noon(assets, vec![none.in_group("main")])));
     let text = sample_lines(&board, NOON);

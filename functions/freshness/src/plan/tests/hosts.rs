@@ -116,36 +116,36 @@ fn every_fault_of_a_host_is_found_with_its_mend() {
     });
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
     nothing there
-      critical orders no-point: there is no dump of the whole database under /var/backups/orders/; see whether what writes there runs
+      critical orders no-backup: there is no dump of the whole database under /var/backups/orders/; see whether what writes there runs
     too old
-      critical orders stale: its newest object daily/orders_1 is 1d 10h old, over the objective of 1d 1h; see whether what writes to /var/backups/orders/ runs
+      critical orders backup-stale: its newest object daily/orders_1 is 1d 10h old, over the objective of 1d 1h; see whether what writes to /var/backups/orders/ runs
     from the future
-      critical orders future: what lies under /var/backups/orders/ has a time in the future, which proves nothing; compare the clocks of this host and of what writes there
+      critical orders clock-skew: what lies under /var/backups/orders/ has a time in the future, which proves nothing; compare the clocks of this host and of what writes there
     too small
-      critical orders too-small: its newest object daily/orders_0 has 1000 bytes, under the least of 1MB; look into it before older ones go: it may be empty
-      warning orders size: its newest object daily/orders_0 has 1000 bytes, -100% against the median of the 6 before it (20971520); see what changed in the data
+      critical orders size-below-minimum: its newest object daily/orders_0 has 1000 bytes, under the least of 1MB; look into it before older ones go: it may be empty
+      warning orders size-deviation: its newest object daily/orders_0 has 1000 bytes, -100% against the median of the 6 before it (20971520); see what changed in the data
     much larger
-      warning orders size: its newest object daily/orders_0 has 62914560 bytes, +200% against the median of the 6 before it (20971520); see what changed in the data
+      warning orders size-deviation: its newest object daily/orders_0 has 62914560 bytes, +200% against the median of the 6 before it (20971520); see what changed in the data
     much larger than another reason's
       fine
     damaged
-      critical orders damaged: its newest object daily/orders_0 is not what its checksum says; take a new one now, and find out what changed it: it was whole when it was written
+      critical orders checksum-mismatch: its newest object daily/orders_0 is not what its checksum says; take a new one now, and find out what changed it: it was whole when it was written
     no checksum
-      warning orders no-checksum: no checksum lies beside its newest object daily/orders_0; write one beside each (`sha256sum`), so that damage is seen before it is needed
+      warning orders checksum-missing: no checksum lies beside its newest object daily/orders_0; write one beside each (`sha256sum`), so that damage is seen before it is needed
     a file without its record
-      warning orders faulty: daily/x counts as no backup: no file; look into it; it is never deleted by itself
+      warning orders backup-invalid: daily/x counts as no backup: no file; look into it; it is never deleted by itself
     a full disk
-      critical main disk: 9999999999 bytes are free on the disk of /var/backups/orders, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
+      critical main disk-low: 9999999999 bytes are free on the disk of /var/backups/orders, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
     a full disk of the second place
-      critical main disk: 5 bytes are free on the disk of /mnt/usb, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
+      critical main disk-low: 5 bytes are free on the disk of /mnt/usb, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
     no copy
-      critical orders no-offsite: no copy of it lies under s3://acme-dumps/pg/ at http://localhost:9000; run `holdfast dump main`
+      critical orders offsite-copy-missing: no copy of it lies under s3://acme-dumps/pg/ at http://localhost:9000; run `holdfast dump main`
     an old copy
-      critical orders offsite-stale: its newest copy pg/orders_1 under s3://acme-dumps/pg/ at http://localhost:9000 is 1d 16h old, over the objective of 1d 1h; run `holdfast dump main`
+      critical orders offsite-copy-stale: its newest copy pg/orders_1 under s3://acme-dumps/pg/ at http://localhost:9000 is 1d 16h old, over the objective of 1d 1h; run `holdfast dump main`
     the directory is gone
-      critical orders unknown: what lies under /var/backups/orders/ can't be seen: list /var/backups/orders: not there; mount it
+      critical orders backup-unknown: what lies under /var/backups/orders/ can't be seen: list /var/backups/orders: not there; mount it
     the second place is down
-      critical orders offsite-unknown: its copies under s3://acme-dumps/pg/ at http://localhost:9000 can't be seen: connection refused; start it
+      critical orders offsite-copy-unknown: its copies under s3://acme-dumps/pg/ at http://localhost:9000 can't be seen: connection refused; start it
     ");
 }
 
