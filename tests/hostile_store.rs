@@ -208,9 +208,11 @@ fn render_decisions(world: &HostileStore, root: &Path) -> String {
         &[DatabaseDumps { group, rules, whole_group: true, database: "shop".into(), places }],
         now,
     );
-    lines.extend(going.plan.steps.iter().map(|s| {
-        format!("{}: {}", s.action, s.reason).replace(&root.display().to_string(), "/b")
-    }));
+    lines.extend(
+        going.plan.steps.iter().map(|s| {
+            format!("{}: {}", s.action, s.reason).replace(&root.display().to_string(), "/b")
+        }),
+    );
     lines.push(format!("{} stay", going.retained));
     let mut good: Vec<&StoredBackup> = seen.iter().filter(|b| b.is_committed()).collect();
     good.sort_by_key(|b| (b.data_time(), b.key.clone()));

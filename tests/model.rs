@@ -209,7 +209,8 @@ impl RdsModel {
         let policy = self.policies[of].clone();
         let plan = snapshot::plan(&policy, &self.seen, request, demand, self.now);
         for step in plan.steps.into_iter().take(calls) {
-            if let snapshot::SnapshotAction::Create { family, database, id, tags, .. } = step.action {
+            if let snapshot::SnapshotAction::Create { family, database, id, tags, .. } = step.action
+            {
                 assert!(
                     !self.has_identifier(&Location::home_from_policy(&policy), family, &id),
                     "{id} is given twice"

@@ -41,9 +41,12 @@ pub fn detect_layers<R: Read>(
     let cipher = detect_cipher(&head, keys)?;
     let inner = match cipher {
         None => head.clone(),
-        Some(_) => decode_prefix(&head, EncodingLayers { encryption: cipher, compression: None }, keys)?,
+        Some(_) => {
+            decode_prefix(&head, EncodingLayers { encryption: cipher, compression: None }, keys)?
+        }
     };
-    let layers = EncodingLayers { encryption: cipher, compression: looks::detect_compression(&inner) };
+    let layers =
+        EncodingLayers { encryption: cipher, compression: looks::detect_compression(&inner) };
     let plain = match layers.compression {
         None => inner,
         Some(_) => decode_prefix(&head, layers, keys)?,

@@ -190,7 +190,11 @@ fn archives_of_old_scripts_are_recognised_and_read() {
                 let plain = [magic, &plain(length)].concat();
                 let stored = shell(folder.path(), &line, &plain).expect("the tools write it");
                 let (layers, found, mut again) = detect_layers(&stored[..], &keys).expect(&line);
-                assert_eq!(layers, EncodingLayers { encryption: cipher, compression: compressed }, "{line}");
+                assert_eq!(
+                    layers,
+                    EncodingLayers { encryption: cipher, compression: compressed },
+                    "{line}"
+                );
                 assert_eq!(found, content, "{line}");
                 let mut everything = Vec::new();
                 again.read_to_end(&mut everything).expect("memory");

@@ -169,7 +169,8 @@ fn dump_exit(report: &RunReport) -> Option<CommandExit> {
     let exits =
         failed.map(|kind| CommandExit::from_error_kind(kind).unwrap_or(CommandExit::Failed));
     let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
-    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.code == FindingCode::BackupNotTaken);
+    let (put_off, found): (Vec<_>, Vec<_>) =
+        found.partition(|f| f.code == FindingCode::BackupNotTaken);
     let found = found.into_iter().map(|f| match f.code {
         FindingCode::ObservationFailed => CommandExit::Unreachable,
         FindingCode::NoKey => CommandExit::Key,

@@ -314,15 +314,24 @@ fn decode_input(input: &[u8], layers: EncodingLayers) -> bool {
 }
 
 fn decode_age(input: &[u8]) -> bool {
-    decode_input(input, EncodingLayers { encryption: Some(EncryptionFormat::Age), compression: None })
+    decode_input(
+        input,
+        EncodingLayers { encryption: Some(EncryptionFormat::Age), compression: None },
+    )
 }
 
 fn decode_zstd(input: &[u8]) -> bool {
-    decode_input(input, EncodingLayers { encryption: None, compression: Some(CompressionFormat::Zstd) })
+    decode_input(
+        input,
+        EncodingLayers { encryption: None, compression: Some(CompressionFormat::Zstd) },
+    )
 }
 
 fn decode_gzip(input: &[u8]) -> bool {
-    decode_input(input, EncodingLayers { encryption: None, compression: Some(CompressionFormat::Gzip) })
+    decode_input(
+        input,
+        EncodingLayers { encryption: None, compression: Some(CompressionFormat::Gzip) },
+    )
 }
 
 fn decode_openssl(input: &[u8]) -> bool {

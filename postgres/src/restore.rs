@@ -186,7 +186,8 @@ async fn restore_custom(
     let wanted = |id: i32| chosen.as_ref().is_none_or(|c| c.contains(&id));
 
     let losses = definitions.run_phase(DefinitionPhase::Before, wanted).await?;
-    let mut restored = RestoreSummary { warnings: losses, skipped_objects: untested, ..RestoreSummary::default() };
+    let mut restored =
+        RestoreSummary { warnings: losses, skipped_objects: untested, ..RestoreSummary::default() };
     let objects = definitions::large_object_entries(&toc);
     let made = |id: i32| wanted(id) && objects.contains(&id);
     restored.warnings.extend(definitions.run_phase(DefinitionPhase::Values, made).await?);

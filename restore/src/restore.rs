@@ -186,7 +186,13 @@ pub async fn restore_backup(
     };
     progress(RestorePhase::Swapping);
     let swapped = measure_phase(&mut times, "swap", async {
-        database::swap_databases(server, &plan.scratch_database, &options.target, &plan.previous_database).await
+        database::swap_databases(
+            server,
+            &plan.scratch_database,
+            &options.target,
+            &plan.previous_database,
+        )
+        .await
     });
     if let Err(e) = swapped.await {
         progress(RestorePhase::Undoing);
@@ -329,7 +335,13 @@ async fn finish_swap(
     if let Err(e) = lets_in.await {
         progress(RestorePhase::Undoing);
         let back = if plan.replaces {
-            database::swap_databases(server, &plan.previous_database, &options.target, &plan.scratch_database).await
+            database::swap_databases(
+                server,
+                &plan.previous_database,
+                &options.target,
+                &plan.scratch_database,
+            )
+            .await
         } else {
             database::rename_database(server, &options.target, &plan.scratch_database).await
         };

@@ -79,7 +79,12 @@ impl CheckResult {
     }
 
     fn new(name: impl AsRef<str>, went: CheckStatus, detail: impl AsRef<str>) -> Self {
-        Self { name: name.as_ref().into(), status: went, detail: detail.as_ref().into(), kind: None }
+        Self {
+            name: name.as_ref().into(),
+            status: went,
+            detail: detail.as_ref().into(),
+            kind: None,
+        }
     }
 }
 

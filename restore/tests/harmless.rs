@@ -296,7 +296,8 @@ fn a_test_runs_on_a_server_of_our_own_that_is_gone_afterwards() {
             record.roles = vec![role("holdfast_reader"), role("holdfast_owner")];
             let scratch = ScratchTarget::local(Some(folder.path().into()));
             let tried = tried(&place, &backup, &scratch).await.unwrap();
-            let losses: Vec<_> = tried.warnings.iter().map(|l| (&l.statement, &l.message)).collect();
+            let losses: Vec<_> =
+                tried.warnings.iter().map(|l| (&l.statement, &l.message)).collect();
             assert_eq!(failed(&tried), Vec::<&str>::new(), "{losses:?}");
             assert_eq!(tried.verdict, VerificationVerdict::Good, "{losses:#?}");
             let left = tried.checks.iter().find(|c| c.name == "what takes a superuser").unwrap();

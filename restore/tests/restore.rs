@@ -108,7 +108,10 @@ impl Place {
                 sha256: sha256(&sums.stored),
                 checksum: None,
             },
-            plain: manifest::PlaintextInfo { bytes: sums.plaintext.bytes, sha256: sha256(&sums.plaintext) },
+            plain: manifest::PlaintextInfo {
+                bytes: sums.plaintext.bytes,
+                sha256: sha256(&sums.plaintext),
+            },
             format,
             layers: recipe.to_layers(),
             recipients: Vec::new(),
@@ -375,7 +378,9 @@ fn a_dry_run_touches_nothing_and_says_what_would_be_done() {
         let RestoreOutcome::Planned(plan) = done.await.unwrap() else { panic!("not planned") };
         let text = plan.to_string();
         assert!(text.contains("1. dump") && text.contains("both at once"), "{text}");
-        assert!(!postgres::database::database_exists(&server, &plan.scratch_database).await.unwrap());
+        assert!(
+            !postgres::database::database_exists(&server, &plan.scratch_database).await.unwrap()
+        );
 
         let wrong = restore_backup(
             &place.store,
@@ -474,7 +479,9 @@ fn whatever_fails_the_target_is_as_it_was() {
             no_safety,
             |_| {},
         );
-        assert!(matches!(done.await.unwrap(), RestoreOutcome::Restored(r) if r.previous_database.is_none()));
+        assert!(
+            matches!(done.await.unwrap(), RestoreOutcome::Restored(r) if r.previous_database.is_none())
+        );
         untouched("a restore that dropped the old one");
     });
 }

@@ -237,7 +237,8 @@ impl HoldfastTags {
                 mark::SLOT => marks.slot = text(),
                 mark::ALSO => {
                     let pairs = value.split(' ').filter_map(|pair| pair.split_once(':'));
-                    marks.additional_reasons = pairs.map(|(r, s)| (r.to_owned(), s.to_owned())).collect();
+                    marks.additional_reasons =
+                        pairs.map(|(r, s)| (r.to_owned(), s.to_owned())).collect();
                 }
                 mark::REQUEST => marks.request = text(),
                 mark::COPY_OF => marks.copy_of = text(),
@@ -260,7 +261,9 @@ impl HoldfastTags {
     /// Every reason that it serves, with the slot that it was due at.
     pub fn reasons_with_slots(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let first = self.reason.as_deref().map(|r| (r, self.slot.as_deref()));
-        first.into_iter().chain(self.additional_reasons.iter().map(|(r, s)| (r.as_str(), Some(s.as_str()))))
+        first
+            .into_iter()
+            .chain(self.additional_reasons.iter().map(|(r, s)| (r.as_str(), Some(s.as_str()))))
     }
 }
 
@@ -423,8 +426,7 @@ impl LocationInventory {
         let named = DatabaseIdentity::ByName(point.kind, &point.database);
         let is = |d: &&RdsDatabase| {
             d.identity() == point.identity()
-                || (point.identity() == named
-                    && (d.family, &d.id) == (point.kind, &point.database))
+                || (point.identity() == named && (d.family, &d.id) == (point.kind, &point.database))
         };
         self.databases.iter().find(is)
     }

@@ -205,7 +205,9 @@ pub fn select_databases<'a>(
             taken.insert((database.family, &database.id), name);
             mine.push(database);
         }
-        for id in group.select.identifiers.iter().filter(|id| !databases.iter().any(|d| d.id == **id)) {
+        for id in
+            group.select.identifiers.iter().filter(|id| !databases.iter().any(|d| d.id == **id))
+        {
             let why = "the policy names it and RDS has no instance or cluster of that name";
             let mend = "check the name; if it was deleted on purpose, take it out of the policy";
             out.findings.push(
@@ -220,8 +222,13 @@ pub fn select_databases<'a>(
                 mine.len()
             );
             let mend = "check the selection, or expect, in the policy";
-            let finding =
-                Finding::new(Severity::Critical, name.to_string(), FindingCode::TooFewDatabases, why, mend);
+            let finding = Finding::new(
+                Severity::Critical,
+                name.to_string(),
+                FindingCode::TooFewDatabases,
+                why,
+                mend,
+            );
             out.findings.push(finding.in_group(name));
         }
         out.groups.insert(name, (group, mine));

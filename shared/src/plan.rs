@@ -103,7 +103,7 @@ impl Finding {
 
     /// Whether it says that something was not seen, which is not that it is missing.
     pub fn unobserved(&self) -> bool {
-        use FindingCode::{KmsKeyNotReadable, NotObserved, OffsiteCopyUnknown, BackupUnknown};
+        use FindingCode::{BackupUnknown, KmsKeyNotReadable, NotObserved, OffsiteCopyUnknown};
         matches!(self.code, BackupUnknown | OffsiteCopyUnknown | NotObserved | KmsKeyNotReadable)
     }
 

@@ -172,8 +172,9 @@ impl AssetStatus {
         // Whoever looked knows more than whoever did not; what both lack stays lacking.
         self.coverage = self.coverage.min(other.coverage);
         self.max_severity = self.max_severity.max(other.max_severity);
-        self.messages
-            .extend(other.messages.into_iter().filter(|w| !self.messages.contains(w)).collect::<Vec<_>>());
+        self.messages.extend(
+            other.messages.into_iter().filter(|w| !self.messages.contains(w)).collect::<Vec<_>>(),
+        );
     }
 
     /// A finding of it, whoever found it.

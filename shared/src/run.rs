@@ -257,7 +257,8 @@ pub async fn finish_run(
     begun: RunTimer,
 ) -> RunReport {
     report.seconds = begun.started_at.elapsed().as_secs_f64();
-    report.complete &= begun.full_run && !report.findings.iter().any(|f| f.code == FindingCode::ObservationFailed);
+    report.complete &=
+        begun.full_run && !report.findings.iter().any(|f| f.code == FindingCode::ObservationFailed);
     report.finalize();
     Box::pin(record_audit(world, &mut report)).await;
     // Before it is published: should that hang, the log has it all the same.
@@ -429,7 +430,8 @@ async fn sync_alarms(
 
 /// What the topic is told: the summary, then failures and findings, worst first, within what SNS takes.
 fn failure_message(report: &RunReport) -> String {
-    let mut text = format!("{}\nrun {} at {}\n", report.summary(), report.run_id, report.started_at);
+    let mut text =
+        format!("{}\nrun {} at {}\n", report.summary(), report.run_id, report.started_at);
     let failed = report.outcomes.iter().filter(|o| matches!(o.result, StepResult::Failed(_)));
     let failed = failed.map(|o| match &o.result {
         StepResult::Failed(why) => format!("\nfailed {}: {}: {why}", o.asset, o.action),

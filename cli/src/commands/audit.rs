@@ -37,8 +37,11 @@ pub(super) async fn run(
             let verdict =
                 session.progress.with_spinner("reading the record of operations", walk).await;
             let verdict = verdict.map_err(|e| CommandError::from_operation_error(&e))?;
-            let exit =
-                if verdict.first_break.is_some() { CommandExit::Failed } else { CommandExit::Success };
+            let exit = if verdict.first_break.is_some() {
+                CommandExit::Failed
+            } else {
+                CommandExit::Success
+            };
             session.output.print_output(&AuditVerifyOutput(verdict))?;
             Ok(exit)
         }
@@ -120,7 +123,8 @@ impl CommandOutput for AuditListOutput {
                 None => r.function.clone(),
             };
             let took = e.seconds.map_or(PLACEHOLDER.to_owned(), |s| format!("{s:.1} s"));
-            let fields = [&format_time(r.recorded_at), &who, &e.asset, &e.action, result, &took, &e.detail];
+            let fields =
+                [&format_time(r.recorded_at), &who, &e.asset, &e.action, result, &took, &e.detail];
             fields.map(ToString::to_string).to_vec()
         });
         let head = ["at (UTC)", "by", "asset", "action", "result", "took", "detail"];
@@ -143,8 +147,10 @@ mod tests {
             head: Some("1:ab".into()),
             first_break: None,
         };
-        let bad =
-            shared::audit::verify::ChainBreak { location: "a/1 line 2".into(), reason: "changed".into() };
+        let bad = shared::audit::verify::ChainBreak {
+            location: "a/1 line 2".into(),
+            reason: "changed".into(),
+        };
         let broken = ChainVerification { first_break: Some(bad), ..well.clone() };
         let said = [well, broken, ChainVerification::default()]
             .map(|v| AuditVerifyOutput(v).render_text(TerminalStyle::default()));

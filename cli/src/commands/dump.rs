@@ -97,7 +97,8 @@ impl CommandOutput for DumpOutput {
                 text => format!("{text}\n\n{summary}"),
             }
         };
-        let go = self.retention.as_ref().filter(|r| !r.outcomes.is_empty() || !r.findings.is_empty());
+        let go =
+            self.retention.as_ref().filter(|r| !r.outcomes.is_empty() || !r.findings.is_empty());
         let parts: Vec<_> = std::iter::once(&self.dumped).chain(go).map(one).collect();
         parts.join("\n\n")
     }

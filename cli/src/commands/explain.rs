@@ -63,8 +63,16 @@ pub(super) async fn run(session: &CommandContext<'_>, asset: &str) -> anyhow::Re
     let (stored, buckets) = session.progress.with_spinner("looking at buckets", looks).await;
     let names = known_names(policy, &seen);
     let database = database::database_view(policy, seen, asset, session.env.now);
-    let explained = ExplainOutput { asset: asset.to_owned(), database, object_assets: stored, buckets, observation_errors: gaps };
-    let ExplainOutput { database, object_assets: stored, buckets, observation_errors: gaps, .. } = &explained;
+    let explained = ExplainOutput {
+        asset: asset.to_owned(),
+        database,
+        object_assets: stored,
+        buckets,
+        observation_errors: gaps,
+    };
+    let ExplainOutput {
+        database, object_assets: stored, buckets, observation_errors: gaps, ..
+    } = &explained;
     if database.is_none() && stored.is_empty() && buckets.is_empty() {
         let home = Location::home_from_policy(policy);
         if let Some(gap) = gaps.iter().find(|g| g.location == home) {
@@ -75,7 +83,11 @@ pub(super) async fn run(session: &CommandContext<'_>, asset: &str) -> anyhow::Re
         return Err(unknown_asset_error(policy, asset, names));
     }
     session.output.print_output(&explained)?;
-    Ok(if explained.observation_errors.is_empty() { CommandExit::Success } else { CommandExit::Failed })
+    Ok(if explained.observation_errors.is_empty() {
+        CommandExit::Success
+    } else {
+        CommandExit::Failed
+    })
 }
 
 /// Every name that can be explained.

@@ -272,7 +272,11 @@ impl CommandOutput for NotifyListOutput {
     fn render_text(&self, look: TerminalStyle) -> String {
         let mut parts = Vec::new();
         let rows = self.open.iter().map(|r| {
-            let told = if r.notified_channels.is_empty() { PLACEHOLDER.to_owned() } else { r.notified_channels.join(", ") };
+            let told = if r.notified_channels.is_empty() {
+                PLACEHOLDER.to_owned()
+            } else {
+                r.notified_channels.join(", ")
+            };
             vec![
                 severity_label(Some(r.severity)).to_owned(),
                 r.asset.clone(),
@@ -294,7 +298,12 @@ impl CommandOutput for NotifyListOutput {
         }
         if !self.queued.is_empty() {
             let rows = self.queued.iter().map(|w| {
-                vec![w.channel.clone(), w.title.clone(), w.attempts.to_string(), format_time(w.next_attempt_at)]
+                vec![
+                    w.channel.clone(),
+                    w.title.clone(),
+                    w.attempts.to_string(),
+                    format_time(w.next_attempt_at),
+                ]
             });
             parts.push(look.render_table(&["waits for", "message", "tries", "next (UTC)"], rows));
         }

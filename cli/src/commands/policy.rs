@@ -170,7 +170,15 @@ impl PolicyCheckOutput {
     fn from_errors(file: &str, faults: Vec<PolicyError>) -> Self {
         let (warnings, not_run_yet, test_restores) = (Vec::new(), Vec::new(), Vec::new());
         let file = file.to_owned();
-        Self { file, errors: faults, summary: None, test_restores, warnings, unsupported: not_run_yet, preflight: None }
+        Self {
+            file,
+            errors: faults,
+            summary: None,
+            test_restores,
+            warnings,
+            unsupported: not_run_yet,
+            preflight: None,
+        }
     }
 
     fn from_policy(file: &str, policy: &Policy) -> Self {
@@ -260,7 +268,9 @@ impl CommandOutput for PolicyCheckOutput {
             ));
             let widest = self.unsupported.iter().map(|p| p.path.len()).max().unwrap_or(0);
             lines.extend(
-                self.unsupported.iter().map(|p| format!("  {:<widest$}  {}", p.path, p.description)),
+                self.unsupported
+                    .iter()
+                    .map(|p| format!("  {:<widest$}  {}", p.path, p.description)),
             );
         }
         if let Some(ahead) = &self.preflight {

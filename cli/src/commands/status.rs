@@ -96,8 +96,14 @@ impl StatusOutput {
                 .for_each(|s| s.add_finding(finding));
         }
         let policy = policy.company.to_string();
-        let mut status =
-            Self { policy, observed_at: at, has_critical: failed, counts: StatusCounts::default(), assets, findings };
+        let mut status = Self {
+            policy,
+            observed_at: at,
+            has_critical: failed,
+            counts: StatusCounts::default(),
+            assets,
+            findings,
+        };
         status.sort_and_count();
         status
     }
@@ -251,7 +257,8 @@ mod tests {
         Policy::parse(&format!("{home}{yaml}")).unwrap_or_else(|faults| panic!("{faults}"))
     }
 
-    const FLEET: &str = "databases: { fleet: { select: { identifiers: [auth, orders, users] } } }\n";
+    const FLEET: &str =
+        "databases: { fleet: { select: { identifiers: [auth, orders, users] } } }\n";
 
     fn report(
         function: &'static str,

@@ -278,7 +278,8 @@ impl CommandOutput for VerifyOutput {
             ]
         });
         let good = self.0.iter().filter(|v| v.is_good).count();
-        let how = if self.0.iter().any(|v| v.restored) { "proven by a restore" } else { "readable" };
+        let how =
+            if self.0.iter().any(|v| v.restored) { "proven by a restore" } else { "readable" };
         format!("{}\n\n{good} of {} {how}", look.render_table(&head, rows), self.0.len())
     }
 }

@@ -56,7 +56,13 @@ pub(crate) fn all(
             let why =
                 "its server does not have it any more: nothing more is dumped, and its dumps stay";
             let mend = "find out who dropped it; where that was meant, name it under except";
-            find(Severity::Warning, asset(gone), FindingCode::DatabaseGone, why.into(), mend.into());
+            find(
+                Severity::Warning,
+                asset(gone),
+                FindingCode::DatabaseGone,
+                why.into(),
+                mend.into(),
+            );
         }
         // Where there is a schedule, a new one is due at once.
         let scheduled = rules.dumps.values().any(|d| d.schedule.is_some());

@@ -258,7 +258,8 @@ pub async fn dump_now(
     let trust = TrustPolicy::from_policy(world.policy, rules, world.now);
     let (group, database) = (group.clone(), database.to_owned());
     let reason = reason.clone();
-    let what = DumpDatabase { group, database, reason, slot: None, table: None, dedup_candidate: None };
+    let what =
+        DumpDatabase { group, database, reason, slot: None, table: None, dedup_candidate: None };
     let began = Instant::now();
     let (secrets, server, author, trust) = (&secrets, &server, &author, &trust);
     let ground = GroupDumpContext { world, secrets, rules, server, stored, author, trust };

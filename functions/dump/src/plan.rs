@@ -281,7 +281,13 @@ fn check_key_template(
 }
 
 fn bad_key_finding(l: &ObservedDatabase<'_>, e: &store::StoreError) -> Finding {
-    database_finding(l, Severity::Critical, FindingCode::InvalidKeyTemplate, e.to_string(), e.hint.clone())
+    database_finding(
+        l,
+        Severity::Critical,
+        FindingCode::InvalidKeyTemplate,
+        e.to_string(),
+        e.hint.clone(),
+    )
 }
 
 /// Bytes that a dump may need: the database's own size at most, or twice what the last one for this reason took.

@@ -183,7 +183,9 @@ fn add_missing_assets(
     not_run: &[parts::UnimplementedPart],
 ) {
     out.assets.extend(not_run.iter().map(parts::UnimplementedPart::to_asset_status));
-    let lacking = |f: &&Finding| matches!(f.code, FindingCode::DatabaseMissing | FindingCode::TooFewDatabases);
+    let lacking = |f: &&Finding| {
+        matches!(f.code, FindingCode::DatabaseMissing | FindingCode::TooFewDatabases)
+    };
     for finding in out.plan.findings.iter().filter(lacking) {
         let Some(group) = &finding.group else { continue };
         let there = |s: &&mut AssetStatus| s.group == *group && s.asset == finding.asset;

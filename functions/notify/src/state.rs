@@ -244,7 +244,10 @@ impl NotifyState {
         for t in self.incidents.values_mut() {
             back(&mut t.since);
             back(&mut t.severity_since);
-            [&mut t.cleared_at, &mut t.resolved_at, &mut t.inhibited_at].into_iter().flatten().for_each(back);
+            [&mut t.cleared_at, &mut t.resolved_at, &mut t.inhibited_at]
+                .into_iter()
+                .flatten()
+                .for_each(back);
             t.reported_by.values_mut().for_each(|s| back(&mut s.last_seen_at));
         }
         for r in self.recoveries.values_mut() {
@@ -262,7 +265,8 @@ impl NotifyState {
                 entry.next = now;
             }
             // Another notifier's clock may be a little ahead of ours; its claim holds all the same.
-            entry.claimed_until = entry.claimed_until.filter(|c| *c <= now + crate::outbox::CLAIM_TTL * 2);
+            entry.claimed_until =
+                entry.claimed_until.filter(|c| *c <= now + crate::outbox::CLAIM_TTL * 2);
         }
         self.heartbeat.iter_mut().for_each(back);
     }
@@ -270,10 +274,12 @@ impl NotifyState {
     /// The source of this name, heard of at a time.
     pub(crate) fn reporter_mut(&mut self, name: &str, at: Timestamp) -> &mut ReporterState {
         if !self.sources.contains_key(name) && self.sources.len() >= MAX_REPORTERS {
-            let oldest = self.sources.iter().min_by_key(|(_, s)| s.last_heard_at).map(|(n, _)| n.clone());
+            let oldest =
+                self.sources.iter().min_by_key(|(_, s)| s.last_heard_at).map(|(n, _)| n.clone());
             oldest.and_then(|n| self.sources.remove(&n));
         }
-        let new = || ReporterState { last_heard_at: at, last_full_run_at: None, runs: VecDeque::new() };
+        let new =
+            || ReporterState { last_heard_at: at, last_full_run_at: None, runs: VecDeque::new() };
         self.sources.entry(name.to_owned()).or_insert_with(new)
     }
 }

@@ -107,7 +107,9 @@ fn is_requested(
         copy.prefixes.is_empty() || copy.prefixes.iter().any(|p| key.starts_with(p.as_str()))
     };
     match &request.object {
-        Some((name, key)) => copy.on_object_created && name == bucket.bucket.as_str() && begins(key),
+        Some((name, key)) => {
+            copy.on_object_created && name == bucket.bucket.as_str() && begins(key)
+        }
         None => request.assets.is_empty() || request.assets.iter().any(named),
     }
 }

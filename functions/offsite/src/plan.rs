@@ -322,7 +322,8 @@ impl CopyPlanner<'_> {
         let source = d.sent.source;
         let mut marks = source_tags(source);
         marks.extend(source.tags.slot.clone().map(|s| (mark::SLOT, s)));
-        let also: Vec<_> = source.tags.additional_reasons.iter().map(|(r, s)| (r.as_str(), s.clone())).collect();
+        let also: Vec<_> =
+            source.tags.additional_reasons.iter().map(|(r, s)| (r.as_str(), s.clone())).collect();
         marks.extend(name::additional_reasons_tag(&also).0.map(|also| (mark::ALSO, also)));
         let tail = snapshot_suffix(self.policy, d, account.is_some());
         let (id, tags) = self.copy_id_and_tags(d, &d.place, &tail, marks);
@@ -365,8 +366,7 @@ impl CopyPlanner<'_> {
             option_group: None,
             tags,
         };
-        let action =
-            SnapshotCopyAction::Copy { to: home, family: source.kind, share: None, copy };
+        let action = SnapshotCopyAction::Copy { to: home, family: source.kind, share: None, copy };
         self.plan.push_step(&d.database.id, action, "RDS can't share it as it is");
     }
 

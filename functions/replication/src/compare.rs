@@ -145,7 +145,14 @@ mod tests {
     fn object(key: &str, size: u64, etag: &str, time: &str) -> S3Object {
         let modified = at(&format!("2026-11-20T{time}:00Z"));
         let class = "STANDARD".into();
-        S3Object { key: key.into(), size, etag: etag.into(), modified, storage_class: class, restored: false }
+        S3Object {
+            key: key.into(),
+            size,
+            etag: etag.into(),
+            modified,
+            storage_class: class,
+            restored: false,
+        }
     }
 
     fn compared(pairs: Vec<ObjectPair>, now: &str) -> ListingComparison {

@@ -136,7 +136,12 @@ fn evaluate_bucket(
     };
     if let Some(versioning) = seen.versioning.filter(|v| *v != BucketVersioning::Enabled) {
         let why = format!("versioning is {versioning}: what is overwritten or deleted is lost");
-        find(Severity::Critical, FindingCode::VersioningOff, why, "switch the bucket's versioning on");
+        find(
+            Severity::Critical,
+            FindingCode::VersioningOff,
+            why,
+            "switch the bucket's versioning on",
+        );
     }
     if let (Some(wanted), Some(set)) = (bucket.encryption, &seen.encryption) {
         check_encryption(wanted, set.as_ref().map(|e| e.algorithm.as_str()), &mut find);

@@ -141,12 +141,19 @@ fn recommended_actions(findings: &[Finding]) -> Vec<RecommendedAction> {
     let mut at: BTreeMap<&str, usize> = BTreeMap::new();
     // What could not be seen has a part of the page of its own.
     let told = |f: &&Finding| {
-        f.severity > Severity::Info && !f.hint.is_empty() && f.code != FindingCode::ObservationFailed
+        f.severity > Severity::Info
+            && !f.hint.is_empty()
+            && f.code != FindingCode::ObservationFailed
     };
     for f in findings.iter().filter(told) {
         let i = *at.entry(&f.hint).or_insert_with(|| {
             let (mend, why) = (f.hint.clone(), f.message.clone());
-            mends.push(RecommendedAction { hint: mend, severity: f.severity, assets: Vec::new(), message: why });
+            mends.push(RecommendedAction {
+                hint: mend,
+                severity: f.severity,
+                assets: Vec::new(),
+                message: why,
+            });
             mends.len() - 1
         });
         if !mends[i].assets.contains(&f.asset) {
@@ -203,11 +210,18 @@ fn own_findings(
     found.extend(quota.and_then(|q| words::quota_finding(company, q, costs.total.at_most)));
     found.extend(words::budget_finding(company, costs));
     found.extend(success.and_then(|s| words::success_rate_finding(company, s)));
-    let told =
-        |place: &str| facts.findings.iter().any(|f| f.code == FindingCode::ObservationFailed && f.asset == place);
+    let told = |place: &str| {
+        facts.findings.iter().any(|f| f.code == FindingCode::ObservationFailed && f.asset == place)
+    };
     for gap in facts.unobserved_locations.iter().filter(|g| !told(&g.location)) {
         let (why, mend) = (gap.message.clone(), gap.hint.clone());
-        found.push(Finding::new(Severity::Warning, &gap.location, FindingCode::ObservationFailed, why, mend));
+        found.push(Finding::new(
+            Severity::Warning,
+            &gap.location,
+            FindingCode::ObservationFailed,
+            why,
+            mend,
+        ));
     }
     if let Some(cron) = policy.costs.as_ref().and_then(|c| c.report.as_ref()) {
         let when = ScheduleConfig { cron: cron.clone(), time_zone: None };

@@ -42,7 +42,9 @@ impl Operates for AuditRetentionAction {
 impl fmt::Display for AuditRetentionAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Delete { sequence_numbers: seqs } => write!(f, "remove {} objects of audit records", seqs.len()),
+            Self::Delete { sequence_numbers: seqs } => {
+                write!(f, "remove {} objects of audit records", seqs.len())
+            }
             Self::SetExpiration { bucket, days } => {
                 write!(f, "let audit records in s3://{bucket} end after {days}d")
             }
@@ -100,7 +102,13 @@ pub async fn apply_audit_retention(world: &RunContext<'_>) -> AuditRetentionResu
         Ok(looked) => looked,
         Err(e) => {
             let (why, mend) = (e.to_string(), e.hint().to_owned());
-            let gap = Finding::new(Severity::Critical, "audit", FindingCode::ObservationFailed, why, mend);
+            let gap = Finding::new(
+                Severity::Critical,
+                "audit",
+                FindingCode::ObservationFailed,
+                why,
+                mend,
+            );
             return AuditRetentionResult { findings: vec![gap], outcomes: Vec::new() };
         }
     };
@@ -166,7 +174,8 @@ fn plan_lifecycle_rule(
         let finding = Finding::new(Severity::Warning, bucket, FindingCode::RuleMissing, why, mend);
         return (plan, None, vec![finding]);
     };
-    let action = AuditRetentionAction::SetExpiration { bucket: bucket.to_owned(), days: expiry.days };
+    let action =
+        AuditRetentionAction::SetExpiration { bucket: bucket.to_owned(), days: expiry.days };
     plan.push_step("audit", action, "the bucket's lifecycle rules differ from the policy");
     (plan, Some(rules), Vec::new())
 }

@@ -262,7 +262,13 @@ fn unobserved_finding(group: &Name, address: &str, e: &OperationError) -> Findin
         );
         Finding::new(Severity::Warning, group.as_str(), FindingCode::StoreAccessDenied, why, mend)
     } else {
-        Finding::new(Severity::Critical, group.as_str(), FindingCode::ObservationFailed, e.to_string(), e.hint())
+        Finding::new(
+            Severity::Critical,
+            group.as_str(),
+            FindingCode::ObservationFailed,
+            e.to_string(),
+            e.hint(),
+        )
     };
     finding.in_group(group)
 }
@@ -316,7 +322,8 @@ pub fn evaluate_dumps(
         });
     }
     let kinds = all.iter().map(|(reason, dump)| {
-        let owed = DeletionPrecondition::from_schedule(dump.schedule.as_ref(), &policy.time_zone, now);
+        let owed =
+            DeletionPrecondition::from_schedule(dump.schedule.as_ref(), &policy.time_zone, now);
         (
             reason.as_str(),
             ReasonRetention { keep: vec![own.unwrap_or(&dump.keep)], precondition: owed },

@@ -220,7 +220,9 @@ pub(crate) fn check_delete_limit(
         commands::PLAN_RETENTION,
         going.max(limit.count as usize)
     );
-    over.then(|| Finding::new(Severity::Critical, place, FindingCode::DeleteLimitExceeded, why, mend))
+    over.then(|| {
+        Finding::new(Severity::Critical, place, FindingCode::DeleteLimitExceeded, why, mend)
+    })
 }
 
 #[cfg(test)]

@@ -157,7 +157,8 @@ impl<'a> SnapshotPlanner<'a> {
         let points = self.points.for_database(database);
         let mut served: DueReasons<'_> = Vec::new();
         for (reason, rule) in &group.snapshots {
-            let schedule = rule.schedule.as_ref().map(|w| CronSchedule::new(w, &self.policy.time_zone));
+            let schedule =
+                rule.schedule.as_ref().map(|w| CronSchedule::new(w, &self.policy.time_zone));
             let Some(due) = schedule.and_then(|s| s.last_due(self.now)) else { continue };
             let due_slot = format_slot(due);
             let taken = self.own_snapshots(&points, reason.as_str());
@@ -219,7 +220,8 @@ impl<'a> SnapshotPlanner<'a> {
             let why =
                 format!("{reason} is due since {} and the database {busy}", format_duration(late));
             let mend = shared::hints::hint_for_status(&database.status);
-            let finding = Finding::new(severity, &database.id, FindingCode::BackupDeferred, why, mend);
+            let finding =
+                Finding::new(severity, &database.id, FindingCode::BackupDeferred, why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
     }

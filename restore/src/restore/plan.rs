@@ -277,7 +277,9 @@ impl RestorePlan {
 
 impl fmt::Display for RestorePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backup, target, scratch_database: fresh, previous_database: aside, bytes, .. } = self;
+        let Self {
+            backup, target, scratch_database: fresh, previous_database: aside, bytes, ..
+        } = self;
         let mut steps = Vec::new();
         if self.dump_first {
             steps.push(format!("dump {target} as it is now"));

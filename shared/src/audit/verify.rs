@@ -120,7 +120,8 @@ impl<'e> ChainWalker<'e> {
     /// Notes a bad place, if it is the first.
     fn record_break(&mut self, place: impl Into<String>, why: impl Into<String>) -> bool {
         if self.verdict.first_break.is_none() {
-            self.verdict.first_break = Some(ChainBreak { location: place.into(), reason: why.into() });
+            self.verdict.first_break =
+                Some(ChainBreak { location: place.into(), reason: why.into() });
         }
         false
     }

@@ -122,12 +122,19 @@ fn warn_databases(policy: &Policy, say: WarningSink<'_>) {
         let at = format!("/databases/{name}");
         for (reason, snapshots) in &group.snapshots {
             let at = format!("{at}/snapshots/{reason}/schedule/cron");
-            warn_too_often(snapshots.schedule.as_ref(), MIN_SNAPSHOT_INTERVAL, "a snapshot", at, say);
+            warn_too_often(
+                snapshots.schedule.as_ref(),
+                MIN_SNAPSHOT_INTERVAL,
+                "a snapshot",
+                at,
+                say,
+            );
         }
         let longest = |wanted: &dyn Fn(&ReasonName) -> bool, automated: bool| {
             let whens = group.snapshots.iter().filter(|(reason, _)| wanted(reason));
-            let own = ScheduleIntervals::from_schedules(whens.filter_map(|(_, s)| s.schedule.as_ref()))
-                .map(|g| g.longest);
+            let own =
+                ScheduleIntervals::from_schedules(whens.filter_map(|(_, s)| s.schedule.as_ref()))
+                    .map(|g| g.longest);
             own.into_iter().chain(automated.then_some(AUTOMATED_INTERVAL)).min()
         };
         let automated = group.automated_backups.is_some();
@@ -170,9 +177,9 @@ fn warn_dumps(policy: &Policy, say: WarningSink<'_>) {
                 say,
             );
         }
-        if let Some(gaps) =
-            ScheduleIntervals::from_schedules(group.dumps.values().filter_map(|d| d.schedule.as_ref()))
-        {
+        if let Some(gaps) = ScheduleIntervals::from_schedules(
+            group.dumps.values().filter_map(|d| d.schedule.as_ref()),
+        ) {
             let at = format!("{at}/objectives/max_age");
             let max_age = group.objectives.max_age.as_ref();
             warn_max_age_too_short(max_age, gaps.longest, "a dump is due", at, say);
@@ -184,8 +191,8 @@ fn warn_buckets(policy: &Policy, say: WarningSink<'_>) {
     for (name, bucket) in &policy.buckets {
         for (i, copy) in bucket.copies.iter().enumerate() {
             let at = format!("/buckets/{name}/copies/{i}");
-            if let Some(gaps) =
-                ScheduleIntervals::from_schedules(copy.schedule.iter()).filter(|_| !copy.on_object_created)
+            if let Some(gaps) = ScheduleIntervals::from_schedules(copy.schedule.iter())
+                .filter(|_| !copy.on_object_created)
             {
                 let at = format!("{at}/max_age");
                 warn_max_age_too_short(

@@ -120,7 +120,13 @@ async fn a_dry_run_names_every_step_and_does_none() {
     assert_eq!(format_outcomes(&outcomes), "a: Planned\nb: Planned");
     let mut report = RunReport::new("snapshot", &world);
     report.outcomes = outcomes;
-    report.push_finding(Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "old", "run it"));
+    report.push_finding(Finding::new(
+        Severity::Critical,
+        "a",
+        FindingCode::BackupStale,
+        "old",
+        "run it",
+    ));
     // It is told to nobody, even when it fails.
     let report = finish_run(&world, report, RunTimer::start(&aws, &RunRequest::full_run())).await;
     assert!(report.failed && aws.call_counter().current_counts() == CallCounts::default());
@@ -226,7 +232,13 @@ fn metric_value(report: &RunReport, metric: Metric) -> Option<f64> {
 async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
     let (aws, asked) = recording_aws(&[]);
     let report = finish_sample_run(&aws, |r| {
-        r.push_finding(Finding::new(Severity::Warning, "a", FindingCode::BackupDeferred, "why", "wait"));
+        r.push_finding(Finding::new(
+            Severity::Warning,
+            "a",
+            FindingCode::BackupDeferred,
+            "why",
+            "wait",
+        ));
     })
     .await;
     assert!(!report.failed);
@@ -262,7 +274,13 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
             kind: None,
             artifact: None,
         }];
-        r.push_finding(Finding::new(Severity::Info, "acme-c", FindingCode::NoBackupYet, "it is new", ""));
+        r.push_finding(Finding::new(
+            Severity::Info,
+            "acme-c",
+            FindingCode::NoBackupYet,
+            "it is new",
+            "",
+        ));
         r.push_finding(Finding::new(
             Severity::Warning,
             "acme-b",
@@ -545,12 +563,18 @@ async fn a_report_says_how_long_the_run_took_and_whether_it_looked_at_everything
     let look = RunRequest::full_run;
     assert!(whole(&look(), None).await);
     assert!(
-        whole(&look(), Some(Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "", "")))
-            .await
+        whole(
+            &look(),
+            Some(Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "", ""))
+        )
+        .await
     );
     assert!(
-        !whole(&look(), Some(Finding::new(Severity::Critical, "a", FindingCode::ObservationFailed, "", "")))
-            .await
+        !whole(
+            &look(),
+            Some(Finding::new(Severity::Critical, "a", FindingCode::ObservationFailed, "", ""))
+        )
+        .await
     );
     for narrow in [
         RunRequest { reason: "pre-deploy".into(), ..look() },

@@ -186,7 +186,12 @@ impl<'a> ViewContext<'a> {
         points.sort_by(|a, b| b.data_time.cmp(&a.data_time).then_with(|| a.id.cmp(&b.id)));
         // Unknown is not oldest: what is on its way is newer than all.
         points.sort_by_key(|p| p.data_time.is_some() || p.state != RecoveryPointState::InFlight);
-        LocationView { name, observed: self.inventory.at_location(&place).is_some(), location: place, recovery_points: points }
+        LocationView {
+            name,
+            observed: self.inventory.at_location(&place).is_some(),
+            location: place,
+            recovery_points: points,
+        }
     }
 
     /// The keep rules of each reason at a place.

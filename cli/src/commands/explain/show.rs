@@ -219,7 +219,10 @@ fn render_bucket(b: &BucketView) -> String {
             ("versioning", if p.versioning { "must be on".into() } else { String::new() }),
             (
                 "old versions",
-                p.noncurrent_version_expiration.as_ref().map(|n| format!("kept for {n}")).unwrap_or_default()
+                p.noncurrent_version_expiration
+                    .as_ref()
+                    .map(|n| format!("kept for {n}"))
+                    .unwrap_or_default()
             ),
             ("replicated", replication.unwrap_or_default()),
             ("copied", copies.collect::<Vec<_>>().join("; ")),
@@ -227,7 +230,11 @@ fn render_bucket(b: &BucketView) -> String {
     )];
     let standings = b.statuses.iter().map(|s| {
         let newest = s.newest_point.as_ref().map_or(String::new(), |n| format!(", newest {n}"));
-        let why = if s.messages.is_empty() { String::new() } else { format!(": {}", s.messages.join("; ")) };
+        let why = if s.messages.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", s.messages.join("; "))
+        };
         escape_control_chars(&format!(
             "{} {}{newest}{why}",
             s.asset,

@@ -27,7 +27,11 @@ pub(super) fn plan_copies(
                 at,
             };
             let because = format!("its database was still the same at {at}");
-            plan.push_step(format!("{}/{}", l.group, l.database), DumpAction::CopyMarker(note), because);
+            plan.push_step(
+                format!("{}/{}", l.group, l.database),
+                DumpAction::CopyMarker(note),
+                because,
+            );
         }
         for (reason, dump) in &l.dumps {
             // What was taken after this run began is not of the future.

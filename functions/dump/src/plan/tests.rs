@@ -18,8 +18,7 @@ fn policy(group: &str) -> Policy {
 
 const STORED: &str =
     "storage: {bucket: acme-dumps, prefix: pg/, key: \"{database}_{reason}_%Y%m%d_%H%M%S.dump\"}";
-const DAILY: &str =
-    "dumps: {daily: {schedule: {cron: \"0 2 * * *\"}, keep: {daily: 7}}, manual: {keep: {for: 30d}}}";
+const DAILY: &str = "dumps: {daily: {schedule: {cron: \"0 2 * * *\"}, keep: {daily: 7}}, manual: {keep: {for: 30d}}}";
 
 fn daily_policy() -> Policy {
     policy(&format!("{STORED}, {DAILY}"))

@@ -216,8 +216,7 @@ const MAX_IN_FLIGHT_AGE: SignedDuration = SignedDuration::from_hours(24);
 /// When a point was begun, as far as that is known.
 fn started_at(point: &RecoveryPoint) -> Option<Timestamp> {
     let slot = || {
-        let read =
-            jiff::civil::DateTime::strptime("%Y%m%d%H%M", point.tags.slot.as_ref()?).ok()?;
+        let read = jiff::civil::DateTime::strptime("%Y%m%d%H%M", point.tags.slot.as_ref()?).ok()?;
         Some(read.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
     };
     point.started.or_else(slot)

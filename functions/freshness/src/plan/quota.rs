@@ -144,7 +144,9 @@ fn snapshot_interval(
 ) -> Option<SignedDuration> {
     let known = group.snapshots.iter().find(|(r, _): &(&ReasonName, _)| r.as_str() == reason);
     match known {
-        Some((_, snapshots)) => schedule_interval(snapshots.schedule.as_ref()?, &policy.time_zone, now),
+        Some((_, snapshots)) => {
+            schedule_interval(snapshots.schedule.as_ref()?, &policy.time_zone, now)
+        }
         // RDS's own come once a day.
         None => Some(DAY),
     }

@@ -214,7 +214,11 @@ fn check_restore_window(
         (None, Some(None)) if database.family == DatabaseKind::Instance && settled(day) => {
             let why =
                 "RDS lists no automated backup of it, so it can't be restored to a point in time";
-            judged.push_critical(FindingCode::NoRestoreWindow, why, "see the database's events in RDS");
+            judged.push_critical(
+                FindingCode::NoRestoreWindow,
+                why,
+                "see the database's events in RDS",
+            );
         }
         (None, Some(Some(None))) if settled(day) => {
             let why = "RDS tells no earliest restorable time of its automated backup";

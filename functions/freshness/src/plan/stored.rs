@@ -130,7 +130,8 @@ pub fn object_assets(
         .iter()
         .flat_map(|(name, group)| dump_assets(name, group, known(name), zone))
         .collect();
-    let redis = policy.redis.iter().map(|(n, g)| (n, &g.storage, &g.objectives, &g.schedule, &[][..]));
+    let redis =
+        policy.redis.iter().map(|(n, g)| (n, &g.storage, &g.objectives, &g.schedule, &[][..]));
     let cluster = policy.kubernetes.iter();
     let cluster = cluster.map(|(n, g)| (n, &g.storage, &g.objectives, &g.schedule, &[][..]));
     let files = policy.files.iter();

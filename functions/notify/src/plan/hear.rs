@@ -387,7 +387,9 @@ fn ingest_invocation_failure(
     let reported = known
         .is_some_and(|s| s.runs.iter().any(|r| r.split(' ').next() == Some(news.run.as_str())));
     // Its report told more; and who has completed a run since is well.
-    if (news.reported && reported) || known.is_some_and(|s| !s.runs.is_empty() && s.last_heard_at > at) {
+    if (news.reported && reported)
+        || known.is_some_and(|s| !s.runs.is_empty() && s.last_heard_at > at)
+    {
         return;
     }
     let problem = DetectedProblem {
@@ -404,7 +406,8 @@ fn ingest_invocation_failure(
 /// A function came to the end of a run.
 fn record_completion(state: &mut NotifyState, function: &str, at: Timestamp) {
     let id = format!("{NOT_COMPLETED} function/{function}");
-    let before = |t: &TrackedIncident| t.reported_by.get(function).is_some_and(|s| s.last_seen_at < at);
+    let before =
+        |t: &TrackedIncident| t.reported_by.get(function).is_some_and(|s| s.last_seen_at < at);
     if state.incidents.get(&id).is_some_and(before) {
         clear_incident(state, function, &id, at);
     }

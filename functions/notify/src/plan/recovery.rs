@@ -45,7 +45,8 @@ pub(super) fn ingest_restore_event(
     }
     let known = state.recoveries.contains_key(&news.id);
     if !known && state.recoveries.len() >= MAX_ACTIVE_RESTORES {
-        let oldest = state.recoveries.iter().min_by_key(|(_, r)| r.last_heard_at).map(|(i, _)| i.clone());
+        let oldest =
+            state.recoveries.iter().min_by_key(|(_, r)| r.last_heard_at).map(|(i, _)| i.clone());
         oldest.and_then(|i| state.recoveries.remove(&i));
     }
     let recovering = state.recoveries.entry(news.id.clone()).or_insert_with(|| ActiveRestore {

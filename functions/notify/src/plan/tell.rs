@@ -197,7 +197,8 @@ fn emit_channel_messages(
         message.incidents =
             list.iter().take(MAX_INCIDENTS).map(|t| incident_summary(planning, state, t)).collect();
         message.omitted = list.len().saturating_sub(MAX_INCIDENTS);
-        message.backups = list.iter().filter_map(|t| t.backup.clone()).take(MAX_INCIDENTS).collect();
+        message.backups =
+            list.iter().filter_map(|t| t.backup.clone()).take(MAX_INCIDENTS).collect();
         planning.emit(state, channel, others.clone(), message);
     }
 }

@@ -296,8 +296,14 @@ impl CopyTotals {
 
 /// A bucket that could not be looked at.
 pub(super) fn observation_finding(task: &ObjectCopyTask<'_>, e: &OperationError) -> Finding {
-    Finding::new(Severity::Critical, task.from, FindingCode::ObservationFailed, e.to_string(), e.hint())
-        .in_group(task.group)
+    Finding::new(
+        Severity::Critical,
+        task.from,
+        FindingCode::ObservationFailed,
+        e.to_string(),
+        e.hint(),
+    )
+    .in_group(task.group)
 }
 
 /// How a bucket's copies stand after a sweep.

@@ -170,9 +170,11 @@ fn another_account_is_shared_with_and_only_a_key_or_an_automated_snapshot_forces
 #[test]
 fn what_can_not_leave_is_told_before_anything_is_tried() {
     let vault = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily]");
-    let no_hop = parse_policy(
-        &vault.replace("    reencrypt_kms_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n", ""),
-    );
+    let no_hop =
+        parse_policy(&vault.replace(
+            "    reencrypt_kms_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n",
+            "",
+        ));
     let no_key = parse_policy(
         &POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""),
     );

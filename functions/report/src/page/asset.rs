@@ -156,7 +156,13 @@ pub(crate) fn assets_with_status(
             let group = standings.get(&whole(key))?;
             let (age_seconds, newest, size_bytes) = (None, None, None);
             let asset = key.asset.clone();
-            Some(AssetStatus { asset, age_seconds, newest_point: newest, size_bytes, ..group.clone() })
+            Some(AssetStatus {
+                asset,
+                age_seconds,
+                newest_point: newest,
+                size_bytes,
+                ..group.clone()
+            })
         });
         out.push((key.clone(), standing));
     }

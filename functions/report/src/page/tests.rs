@@ -217,7 +217,11 @@ fn recovery_times_are_measured_or_said_not_to_be() {
     assert_eq!((orders.rto.met, orders.rto.measured), (Some(true), 2));
     assert_eq!((users.rto.met, users.rto.newest_seconds), (None, None));
     let success = told.page.success.expect("counted");
-    assert_eq!((success.succeeded, success.failed), (1, 1), "what is older than 30 days is not counted");
+    assert_eq!(
+        (success.succeeded, success.failed),
+        (1, 1),
+        "what is older than 30 days is not counted"
+    );
     assert!(told.findings.iter().any(|f| f.code == FindingCode::SuccessRate));
     assert_eq!(told.page.verifications.len(), 4);
 }

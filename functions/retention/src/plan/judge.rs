@@ -68,7 +68,8 @@ pub fn evaluate_points<'a>(
         return Vec::new();
     };
     let owner = policy.owner();
-    let holds: Vec<String> = policy.databases.values().flat_map(|g| g.legal_holds.clone()).collect();
+    let holds: Vec<String> =
+        policy.databases.values().flat_map(|g| g.legal_holds.clone()).collect();
     let selected = select_databases(policy, &home.databases);
     let by_place: BTreeMap<&Location, PointsByDatabase<'a>> =
         seen.locations.iter().map(|(place, fleet)| (place, fleet.points_by_database())).collect();

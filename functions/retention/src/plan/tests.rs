@@ -193,8 +193,12 @@ fn the_runaways_hint_works_and_a_failed_point_is_no_good_one_that_goes() {
     let refused = plan(&parse_policy(&yaml), &seen, parse_time(NOW));
     assert!(refused.plan.steps.is_empty());
     assert_eq!((refused.blocked_steps.len(), refused.blocked), (63, 63), "a dry run shows them");
-    let finding =
-        refused.plan.findings.iter().find(|f| f.code == FindingCode::DeleteLimitExceeded).expect("refused");
+    let finding = refused
+        .plan
+        .findings
+        .iter()
+        .find(|f| f.code == FindingCode::DeleteLimitExceeded)
+        .expect("refused");
     assert!(finding.message.starts_with("23 of 30 good points"), "{finding}");
     let limits =
         finding.hint.split_once("write ").and_then(|(_, l)| l.split_once(" in the policy"));
@@ -444,11 +448,7 @@ fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
         for step in plan(&policy, seen, now).plan.steps {
             shared::model::apply_delete(seen, &step.action.at, &step.action.point.point().arn);
         }
-        seen.locations
-            .values()
-            .flat_map(|f| &f.points)
-            .filter(|p| p.tags.copy_of.is_some())
-            .count()
+        seen.locations.values().flat_map(|f| &f.points).filter(|p| p.tags.copy_of.is_some()).count()
     };
     let day = |seen: &mut Inventory, now: Timestamp| {
         let points = &mut seen.locations.get_mut(&home).expect("home").points;

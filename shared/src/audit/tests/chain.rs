@@ -143,16 +143,24 @@ fn a_cut_tail_and_a_chain_written_anew_are_found_by_an_earlier_head() {
         head: Some(ChainHead { seq: 1, ..head }),
         ..expect_one_year("2027-01-02T12:00:00Z")
     };
-    assert!(verify_objects(&whole[1..], &old).first_break.is_some_and(|bad| bad.reason.contains("newer")));
+    assert!(
+        verify_objects(&whole[1..], &old)
+            .first_break
+            .is_some_and(|bad| bad.reason.contains("newer"))
+    );
 }
 
 #[test]
 fn what_was_let_go_is_no_gap_and_what_was_taken_away_before_its_time_is() {
     let whole = build_objects(&[1, 1, 1]);
     // The first object is of 1 January 2026 and is kept a year.
-    assert_eq!(verify_objects(&whole[1..], &expect_one_year("2027-01-01T00:00:00Z")).first_break, None);
-    let bad =
-        verify_objects(&whole[1..], &expect_one_year("2026-12-31T23:59:59Z")).first_break.expect("bad");
+    assert_eq!(
+        verify_objects(&whole[1..], &expect_one_year("2027-01-01T00:00:00Z")).first_break,
+        None
+    );
+    let bad = verify_objects(&whole[1..], &expect_one_year("2026-12-31T23:59:59Z"))
+        .first_break
+        .expect("bad");
     insta::assert_snapshot!(format!("{}: {}", bad.location, bad.reason), @"000000/000000002.jsonl line 1: the object before it is missing: it was written at 2026-01-01T00:00:00Z, and is to be kept longer");
 }
 

@@ -259,8 +259,12 @@ async fn what_is_not_ours_among_the_records_is_named() {
         let path = root.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::write(&path, "x").expect("written");
-        let bad =
-            log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").first_break.expect("bad");
+        let bad = log
+            .verify_chain(&expect_one_year(NOW))
+            .await
+            .expect("it is read")
+            .first_break
+            .expect("bad");
         let found = name.strip_suffix("/x").map_or_else(|| name.to_owned(), |n| format!("{n}/"));
         assert_eq!(bad.location, root.path().join(&found).display().to_string(), "{name}");
         std::fs::remove_file(&path).expect("removed");
@@ -370,15 +374,25 @@ async fn finish_audited_run(directory: &str, dry_run: bool, host: bool) -> RunRe
         user: Some("ana".into()),
     };
     let mut report = RunReport::new("dump", &world);
-    let made =
-        Artifact { key: "a.dump".into(), location: "/b".into(), bytes: Some(7), seconds: Some(2.0) };
+    let made = Artifact {
+        key: "a.dump".into(),
+        location: "/b".into(),
+        bytes: Some(7),
+        seconds: Some(2.0),
+    };
     report.outcomes = vec![
         StepOutcome { artifact: Some(made), ..step_outcome("main/a", Step::Done("stored".into())) },
         step_outcome("main/b", Step::Failed("refused".into())),
         step_outcome("main/c", Step::Unfinished),
         step_outcome("main/d", Step::Deferred("busy".into())),
     ];
-    report.push_finding(Finding::new(Severity::Warning, "a", FindingCode::BackupStale, "why", "mend"));
+    report.push_finding(Finding::new(
+        Severity::Warning,
+        "a",
+        FindingCode::BackupStale,
+        "why",
+        "mend",
+    ));
     finish_run(&world, report, RunTimer::start(&aws, &RunRequest::full_run())).await
 }
 
@@ -499,8 +513,16 @@ async fn what_is_not_signed_is_no_record_and_neither_stops_nor_ends_the_log() {
         [1]
     );
 
-    let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").first_break.expect("bad");
-    assert!(bad.location.ends_with("000000000.jsonl") && bad.reason.contains("not signed"), "{bad:?}");
+    let bad = log
+        .verify_chain(&expect_one_year(NOW))
+        .await
+        .expect("it is read")
+        .first_break
+        .expect("bad");
+    assert!(
+        bad.location.ends_with("000000000.jsonl") && bad.reason.contains("not signed"),
+        "{bad:?}"
+    );
     for seq in [0, 2, 3, 4, 5, 999_999_999] {
         std::fs::remove_file(folder(seq).join(format!("{seq:09}.jsonl"))).expect("removed");
     }
@@ -508,7 +530,12 @@ async fn what_is_not_signed_is_no_record_and_neither_stops_nor_ends_the_log() {
     assert_eq!(verify_unbroken(&log).await.records, 3);
     // One of ours that is taken away is missed all the same.
     std::fs::remove_file(folder(6).join("000000006.jsonl")).expect("removed");
-    let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").first_break.expect("bad");
+    let bad = log
+        .verify_chain(&expect_one_year(NOW))
+        .await
+        .expect("it is read")
+        .first_break
+        .expect("bad");
     assert!(bad.location.contains("000000007") && bad.reason.contains("not chained"), "{bad:?}");
 }
 
@@ -535,7 +562,12 @@ async fn without_signatures_a_made_up_number_does_not_wedge_the_log() {
             .seq,
         2
     );
-    let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").first_break.expect("bad");
+    let bad = log
+        .verify_chain(&expect_one_year(NOW))
+        .await
+        .expect("it is read")
+        .first_break
+        .expect("bad");
     assert!(bad.reason.contains("999999999"), "{bad:?}");
 }
 

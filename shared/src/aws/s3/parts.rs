@@ -66,7 +66,8 @@ impl S3Client {
     /// The source's tags as `x-amz-tagging` takes them. Asked for always: without the permission S3 does not even say
     /// that there are any, and they would be lost in silence.
     async fn source_tagging(&self, order: &CopyObject) -> Result<Option<String>, OperationError> {
-        let request = self.client.get_object_tagging().bucket(&order.source_bucket).key(&order.object.key);
+        let request =
+            self.client.get_object_tagging().bucket(&order.source_bucket).key(&order.object.key);
         let answer = request.send().await.map_err(|e| order.to_operation_error(&e))?;
         let mut out = String::new();
         for tag in answer.tag_set() {

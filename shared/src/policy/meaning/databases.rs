@@ -62,7 +62,9 @@ fn check_selection(group: &DatabaseGroup, at: &str, say: ErrorSink<'_>) {
             }
         }
     }
-    for (i, id) in select.exclude.iter().enumerate().filter(|(_, id)| select.identifiers.contains(id)) {
+    for (i, id) in
+        select.exclude.iter().enumerate().filter(|(_, id)| select.identifiers.contains(id))
+    {
         let why = format!("\"{id}\" stands under ids too, and except always wins: take one out");
         say(format!("{at}/select/exclude/{i}"), why);
     }

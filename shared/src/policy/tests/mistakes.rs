@@ -45,7 +45,8 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
     let alarm = |a: &str| {
         with_header(&format!("alarms: {{ acme-backup-x: {{ metric: backup-age, {a} }} }}\n"))
     };
-    let when = |cron: &str| snapshot(&format!("daily: {{ schedule: {cron}, keep: {{ for: 7d }} }}"));
+    let when =
+        |cron: &str| snapshot(&format!("daily: {{ schedule: {cron}, keep: {{ for: 7d }} }}"));
     vec![
         // The head of the file.
         ("holdfast: 99\ncompany: acme\nid: host-1\n".into(), "1:1: holdfast", "1 is the most"),
@@ -84,16 +85,36 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
             "it has no @",
         ),
         // Databases.
-        (database_group("select: { identifiers: [Orders] }"), "select.identifiers[0]", "write \"orders\""),
-        (database_group("select: { identifiers: [t--a] }"), "select.identifiers[0]", "can't be an identifier"),
-        (database_group("select: { identifiers: [orders-*] }"), "select.identifiers[0]", "write it under like"),
-        (database_group("select: { identifiers: orders }"), "select.identifiers", "write [\"orders\"]"),
+        (
+            database_group("select: { identifiers: [Orders] }"),
+            "select.identifiers[0]",
+            "write \"orders\"",
+        ),
+        (
+            database_group("select: { identifiers: [t--a] }"),
+            "select.identifiers[0]",
+            "can't be an identifier",
+        ),
+        (
+            database_group("select: { identifiers: [orders-*] }"),
+            "select.identifiers[0]",
+            "write it under like",
+        ),
+        (
+            database_group("select: { identifiers: orders }"),
+            "select.identifiers",
+            "write [\"orders\"]",
+        ),
         (
             database_group("select: { include: [\"Orders-*\"] }"),
             "select.include[0]",
             "write \"orders-*\"",
         ),
-        (database_group("select: { include: [\"*\"] }"), "select.include[0]", "would select everything"),
+        (
+            database_group("select: { include: [\"*\"] }"),
+            "select.include[0]",
+            "would select everything",
+        ),
         (
             database_group("select: { identifiers: [a], exclude: [a] }"),
             "select.exclude[0]",
@@ -106,7 +127,11 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
             "legal_holds[0]",
             "alone, \"keep-me\"",
         ),
-        (database_group(&format!("{ids}, legal_holds: [Keep-Me]")), "legal_holds[0]", "write \"keep-me\""),
+        (
+            database_group(&format!("{ids}, legal_holds: [Keep-Me]")),
+            "legal_holds[0]",
+            "write \"keep-me\"",
+        ),
         (
             database_group(&format!("{ids}, max_age: 25h")),
             "fleet.max_age",
@@ -172,7 +197,11 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         (keep("{ daily: \"7\" }"), "keep.daily", "write it without quotes"),
         (keep("{}"), "daily.keep", "does not mean \"keep nothing\""),
         // Destinations.
-        (destination("region: eu-west-2, max_concurrent_copies: 50"), "in_flight", "20 is the most"),
+        (
+            destination("region: eu-west-2, max_concurrent_copies: 50"),
+            "in_flight",
+            "20 is the most",
+        ),
         (
             destination(&format!("region: us-east-1, kms_key: \"{KEY}\"")),
             "kms_key",
@@ -399,7 +428,9 @@ fn a_secret_that_stands_in_a_policy_is_never_told_again() {
         postgres_group(&format!("password: {{ {secret} }}, storage: {{ directory: /b }}")),
         postgres_group(&format!("password: {{ value: {secret} }}, storage: {{ directory: /b }}")),
         postgres_group(&format!("password: [{secret}], storage: {{ directory: /b }}")),
-        postgres_group(&format!("password: {{ env: \"{secret}!\" }}, storage: {{ directory: /b }}")),
+        postgres_group(&format!(
+            "password: {{ env: \"{secret}!\" }}, storage: {{ directory: /b }}"
+        )),
         postgres_group(&format!(
             "password: {{ secret: \"my {secret}\" }}, storage: {{ directory: /b }}"
         )),

@@ -98,8 +98,7 @@ fn the_count_sees_a_fleet_that_does_not_fit() {
         .into_iter()
         .find(|(_, p)| p.company.as_str() == "lomash-wood")
         .expect("it");
-    let daily =
-        "      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy:\n";
+    let daily = "      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy:\n";
     let policy = Policy::parse(&text.replacen("      pre-deploy:\n", daily, 1)).expect("a policy");
     let home = Location::home_from_policy(&policy).to_string();
     assert!(steady_state(&policy)[&home] > 8 * 35, "{:?}", steady_state(&policy));

@@ -48,9 +48,16 @@ fn parse_message(report: &RunReport) -> Value {
 #[test]
 fn a_short_report_is_told_whole_the_most_pressing_first() {
     let mut report = sample_report();
-    report.push_finding(Finding::new(Severity::Warning, "b", FindingCode::BackupDeferred, "why", "mend"));
+    report.push_finding(Finding::new(
+        Severity::Warning,
+        "b",
+        FindingCode::BackupDeferred,
+        "why",
+        "mend",
+    ));
     report.push_finding(
-        Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "why", "mend").in_group("main"),
+        Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "why", "mend")
+            .in_group("main"),
     );
     report.outcomes = vec![
         sample_outcome("w", StepResult::Unfinished, None),
@@ -158,7 +165,13 @@ fn one_endless_text_pushes_nothing_else_out() {
         page.clone(),
         page.clone(),
     ));
-    report.push_finding(Finding::new(Severity::Critical, "b", FindingCode::BackupStale, "why", "mend"));
+    report.push_finding(Finding::new(
+        Severity::Critical,
+        "b",
+        FindingCode::BackupStale,
+        "why",
+        "mend",
+    ));
     report.outcomes =
         vec![sample_outcome("z", StepResult::Failed(page.clone()), Some(sample_artifact(&page)))];
     let told = parse_message(&report);

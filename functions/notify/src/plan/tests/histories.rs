@@ -227,7 +227,10 @@ fn ten_thousand_findings_are_one_message_of_bounded_size_and_worst_first() {
     assert_eq!(message.incidents.len(), 20);
     assert_eq!(message.incidents[0].asset, "orders");
     assert!(
-        message.incidents.iter().any(|i| i.code == "too-many" && i.message.starts_with("9500 more")),
+        message
+            .incidents
+            .iter()
+            .any(|i| i.code == "too-many" && i.message.starts_with("9500 more")),
         "{:?}",
         message.incidents[1]
     );

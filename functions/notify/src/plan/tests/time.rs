@@ -96,8 +96,9 @@ fn a_clock_that_ran_ahead_blocks_nothing_that_is_true() {
 #[test]
 fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends() {
     let mut h = NotifyHistory::new();
-    let text =
-        format!("{POLICY}  recovery: {{ to: [chat, manager], every: 15m, report_deadline: 24h }}\n");
+    let text = format!(
+        "{POLICY}  recovery: {{ to: [chat, manager], every: 15m, report_deadline: 24h }}\n"
+    );
     h.policy = Policy::parse(&text).expect("a policy");
     let news = |hhmm: &str, stage| {
         NotificationEvent::Restore(RestoreEvent {
@@ -148,8 +149,8 @@ fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends()
 #[test]
 fn a_recovery_that_never_tells_its_end_is_a_problem() {
     let mut h = NotifyHistory::new();
-    h.policy =
-        Policy::parse(&format!("{POLICY}  recovery: {{ report_deadline: 2h }}\n")).expect("a policy");
+    h.policy = Policy::parse(&format!("{POLICY}  recovery: {{ report_deadline: 2h }}\n"))
+        .expect("a policy");
     let begun = RestoreEvent {
         id: "r1".into(),
         asset: "shop/shop".into(),
