@@ -103,24 +103,24 @@ mod tests {
     fn commands_and_json_of_every_layer() {
         let openssl = |kdf| Some(EncryptionFormat::OpenSsl { kdf });
         let table = [
-            (None, None, "", r#"{"cipher":null,"compressed":null}"#),
+            (None, None, "", r#"{"encryption":null,"compression":null}"#),
             (
                 Some(EncryptionFormat::Age),
                 Some(CompressionFormat::Zstd),
                 "age -d -i KEY.txt | zstd -dc",
-                r#"{"cipher":"age","compressed":"zstd"}"#,
+                r#"{"encryption":"age","compression":"zstd"}"#,
             ),
             (
                 openssl(KeyDerivation::Pbkdf2 { iterations: 600_000 }),
                 Some(CompressionFormat::Gzip),
                 "openssl enc -d -aes-256-cbc -pbkdf2 -iter 600000 -pass file:KEY.txt | gzip -dc",
-                r#"{"cipher":{"openssl":{"kdf":{"pbkdf2":{"iterations":600000}}}},"compressed":"gzip"}"#,
+                r#"{"encryption":{"openssl":{"kdf":{"pbkdf2":{"iterations":600000}}}},"compression":"gzip"}"#,
             ),
             (
                 openssl(KeyDerivation::BytesToKey { digest: KdfDigest::Md5 }),
                 None,
                 "openssl enc -d -aes-256-cbc -md md5 -pass file:KEY.txt",
-                r#"{"cipher":{"openssl":{"kdf":{"bytestokey":{"digest":"md5"}}}},"compressed":null}"#,
+                r#"{"encryption":{"openssl":{"kdf":{"bytestokey":{"digest":"md5"}}}},"compression":null}"#,
             ),
         ];
         for (cipher, compressed, commands, json) in table {
@@ -130,7 +130,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<EncodingLayers>(json).expect("itself"), layers);
         }
         assert!(
-            serde_json::from_str::<EncodingLayers>(r#"{"cipher":"age","armor":true}"#).is_err()
+            serde_json::from_str::<EncodingLayers>(r#"{"encryption":"age","armor":true}"#).is_err()
         );
     }
 

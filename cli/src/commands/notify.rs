@@ -323,10 +323,10 @@ mod tests {
         .expect("a policy");
         let now = |m: i64| Timestamp::from_second(1_795_000_000 + 60 * m).expect("a time");
         let report = serde_json::json!({
-            "function": "freshness", "policy": "acme", "run": "r", "at": now(0), "whole": true,
+            "function": "freshness", "policy": "acme", "run_id": "r", "started_at": now(0), "complete": true,
             "findings": [
-                {"severity": "warning", "asset": "b", "what": "drift", "why": "off", "mend": "set it"},
-                {"severity": "critical", "asset": "a", "what": "stale", "why": "27h old", "mend": "holdfast run snapshot"},
+                {"severity": "warning", "asset": "b", "code": "settings-drift", "message": "off", "hint": "set it"},
+                {"severity": "critical", "asset": "a", "code": "backup-stale", "message": "27h old", "hint": "holdfast run snapshot"},
             ],
         });
         let run = serde_json::from_value(report).expect("a report");

@@ -28,9 +28,9 @@ pub struct ReportedRun {
     /// The company.
     pub policy: String,
     /// The run's id.
-    pub run: String,
-    /// When it began.
-    pub at: Timestamp,
+    pub run_id: String,
+    /// When it started.
+    pub started_at: Timestamp,
     /// How long it took, in seconds.
     #[serde(default)]
     pub seconds: f64,
@@ -113,7 +113,7 @@ pub struct ReportedAsset {
     pub group: String,
     /// Its newest good point.
     #[serde(default)]
-    pub newest: Option<String>,
+    pub newest_point: Option<String>,
     /// Age of the data in it, in seconds.
     #[serde(default)]
     pub age_seconds: Option<i64>,

@@ -225,6 +225,6 @@ mod tests {
             full = full.with_expiration(&other).expect("room");
         }
         let (plan, _, findings) = plan_lifecycle_rule("acme-audit", full, &expiry);
-        assert_eq!((plan.steps.len(), findings[0].code.as_str()), (0, "no-rule"));
+        assert_eq!((plan.steps.len(), findings[0].code.as_str()), (0, "rule-missing"));
     }
 }

@@ -647,6 +647,6 @@ async fn a_run_in_which_everything_hangs_ends_by_itself_with_a_report() {
         let report = ended.expect("a report");
         assert!(report.failed);
         let found: Vec<_> = report.findings.iter().map(|f| f.code.as_str()).collect();
-        assert_eq!(found, ["not-published", "out-of-time", "not-told"]);
+        assert_eq!(found, ["metrics-publish-failed", "deadline-exceeded", "notification-failed"]);
     }
 }

@@ -162,7 +162,7 @@ fn a_disk_that_is_too_full_for_the_dump_is_not_filled() {
             .starts_with("dump orders")
     );
     assert!(
-        room(1_001_999, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")]).contains("no-space")
+        room(1_001_999, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")]).contains("disk-full")
     );
 }
 

@@ -105,11 +105,11 @@ fn only_a_deny_of_everything_to_everybody_is_tls_only() {
         ),
     ] {
         let found = statement_findings("tls_only: true", &json!([bad]));
-        assert_eq!(finding_codes(&found), ["no-tls"], "{case}: {found:?}");
+        assert_eq!(finding_codes(&found), ["plain-http-allowed"], "{case}: {found:?}");
     }
     assert_eq!(
         finding_codes(&bucket_findings("tls_only: true", Ok(None))),
-        ["no-tls"],
+        ["plain-http-allowed"],
         "no policy at all"
     );
 }
@@ -148,7 +148,7 @@ fn mfa_is_asked_of_everybody_but_the_machines_that_the_policy_names() {
             json!({ "BoolIfExists": { "aws:MultiFactorAuthPresent": "true" } }),
         ),
     ] {
-        assert_eq!(finding_codes(&by(condition)), ["no-mfa"], "{case}");
+        assert_eq!(finding_codes(&by(condition)), ["mfa-not-required"], "{case}");
     }
     let reading = statement_findings(
         &asked,
@@ -175,7 +175,7 @@ fn who_may_delete_is_whom_the_policy_names_and_everybody_else_is_refused() {
             &asked,
             &json!([fence(json!(["arn:aws:iam::111122223333:role/*"]))])
         )),
-        ["may-delete"]
+        ["delete-access"]
     );
     let allow = json!({ "Effect": "Allow", "Principal": { "AWS": ["444455556666", KEEPER] }, "Action": "s3:Delete*",
                         "Resource": "arn:aws:s3:::acme-vault/*" });
@@ -190,7 +190,7 @@ fn who_may_delete_is_whom_the_policy_names_and_everybody_else_is_refused() {
                           "Resource": "arn:aws:s3:::acme-vault/*" });
     assert_eq!(
         finding_codes(&statement_findings(&asked, &json!([fence(json!([KEEPER])), all_but]))),
-        ["may-delete"]
+        ["delete-access"]
     );
 }
 
@@ -218,12 +218,12 @@ fn what_can_not_be_read_is_not_right() {
     let denied = OperationError::from_message("read policy of s3://acme-vault", "AccessDenied");
     assert_eq!(
         finding_codes(&bucket_findings("tls_only: true", Err(denied.clone()))),
-        ["access-unknown"]
+        ["access-not-readable"]
     );
     for broken in ["", "[]", "{\"Statement\": 7}", "{\"Statement\": [{\"Effect\": {}}]}"] {
         assert_eq!(
             finding_codes(&bucket_findings("tls_only: true", Ok(Some(broken.into())))),
-            ["access-unknown"],
+            ["access-not-readable"],
             "{broken}"
         );
     }

@@ -134,7 +134,7 @@ fn script_incident() -> IncidentSummary {
         key: "lomash/<script>/no-point".into(),
         asset: "<script>alert('1')</script>".into(),
         group: None,
-        code: "no-point".into(),
+        code: "no-backup".into(),
         severity: Severity::Warning,
         message: "no recovery point & no copy; see <!channel>".into(),
         hint: "look at what is there under that name".into(),

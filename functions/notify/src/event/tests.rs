@@ -52,7 +52,7 @@ fn what_is_none_of_ours_is_one_clear_error() {
         sns("hello"),
         sns("[1]"),
         sns("{\"a\": 1}"),
-        sns("{\"function\": \"dump\", \"run\": \"r\"}"),
+        sns("{\"function\": \"dump\", \"run_id\": \"r\"}"),
         sns("{\"AlarmName\": \"a\"}"),
         sns(
             "{\"AlarmName\": \"a\", \"NewStateValue\": \"OK\", \"StateChangeTime\": \"yesterday\"}",

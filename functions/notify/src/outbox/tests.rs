@@ -30,9 +30,9 @@ fn minutes_in(minutes: i64) -> Timestamp {
 }
 
 fn report_events(at: Timestamp, stale: bool) -> Vec<NotificationEvent> {
-    let finding = serde_json::json!({"severity": "critical", "asset": "orders", "what": "stale", "why": "old", "mend": "x"});
+    let finding = serde_json::json!({"severity": "critical", "asset": "orders", "code": "backup-stale", "message": "old", "hint": "x"});
     let findings = if stale { vec![finding] } else { vec![] };
-    let run = serde_json::json!({"function": "freshness", "policy": "acme", "run": at, "at": at, "whole": true, "findings": findings});
+    let run = serde_json::json!({"function": "freshness", "policy": "acme", "run_id": at, "started_at": at, "complete": true, "findings": findings});
     vec![NotificationEvent::Report(Box::new(
         serde_json::from_value::<ReportedRun>(run).expect("a report"),
     ))]

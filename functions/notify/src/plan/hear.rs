@@ -54,7 +54,7 @@ pub(super) fn ingest_event(
 fn run_end_time(run: &ReportedRun, now: Timestamp) -> Timestamp {
     // A run takes days at most; anything else is a slip.
     let took = SignedDuration::try_from_secs_f64(run.seconds.clamp(0.0, 1e6)).unwrap_or_default();
-    run.at.checked_add(took).map_or(now, |end| end.min(now))
+    run.started_at.checked_add(took).map_or(now, |end| end.min(now))
 }
 
 fn ingest_report(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, run: &ReportedRun) {
@@ -63,7 +63,7 @@ fn ingest_report(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, run:
     }
     let at = run_end_time(run, planning.now);
     let source = state.reporter_mut(&run.function, at);
-    if !source.record_run(format!("{} {}", run.run, run.at), at) {
+    if !source.record_run(format!("{} {}", run.run_id, run.started_at), at) {
         return;
     }
     for (made, group) in successful_backups(planning, state, run) {
@@ -246,7 +246,7 @@ fn update_assets(state: &mut NotifyState, run: &ReportedRun, at: Timestamp) {
         let age = s.age_seconds.map(SignedDuration::from_secs);
         let newest = LatestAssetPoint {
             group: s.group.clone(),
-            newest: s.newest.clone(),
+            newest: s.newest_point.clone(),
             data: age.and_then(|age| at.checked_sub(age).ok()),
             max_age_seconds: s.max_age_seconds,
         };

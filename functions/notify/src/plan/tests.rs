@@ -67,8 +67,8 @@ pub(super) fn reported_run(
     ReportedRun {
         function: function.into(),
         policy: "acme".into(),
-        run: format!("run-{function}-{when}"),
-        at: when,
+        run_id: format!("run-{function}-{when}"),
+        started_at: when,
         seconds: 0.0,
         complete: true,
         dry_run: false,
@@ -155,7 +155,7 @@ pub(super) fn reported_asset(asset: &str, age: i64) -> ReportedAsset {
     ReportedAsset {
         asset: asset.into(),
         group: "fleet".into(),
-        newest: Some(format!("{asset}-daily-1")),
+        newest_point: Some(format!("{asset}-daily-1")),
         age_seconds: Some(age),
         max_age_seconds: Some(90_000),
         coverage: None,

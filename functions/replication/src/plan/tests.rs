@@ -431,6 +431,6 @@ fn a_rule_with_a_prefix_on_purpose_is_no_finding() {
     };
     assert_eq!(found(&["images/"]), [""; 0]);
     assert_eq!(found(&["images/2026/"]), [""; 0], "the rule takes in more");
-    assert_eq!(found(&[]), ["rule-narrow"]);
-    assert_eq!(found(&["images/", "video/"]), ["rule-narrow"]);
+    assert_eq!(found(&[]), ["replication-rule-narrow"]);
+    assert_eq!(found(&["images/", "video/"]), ["replication-rule-narrow"]);
 }

@@ -64,7 +64,7 @@ fn without_an_objective_one_follows_from_the_schedule_and_old_points_are_found()
     let old = judged("2026-01-24T02:00:00Z");
     assert_eq!(
         (finding_codes(&old).as_str(), old.assets[0].status_label()),
-        ("critical stale", "CRITICAL")
+        ("critical backup-stale", "CRITICAL")
     );
     assert!(old.plan.findings[0].message.contains("that follows from its schedule"));
     // Neither an objective nor a schedule: that is not well either.
@@ -91,7 +91,7 @@ fn copies_without_an_objective_are_watched_by_the_schedule_of_what_they_copy() {
     };
     assert_eq!(finding_codes(&judged(&newest)), "");
     let old = snapshot_at(&policy, "daily", "2026-01-24T02:00:00Z");
-    assert_eq!(finding_codes(&judged(&old)), "critical offsite-stale");
+    assert_eq!(finding_codes(&judged(&old)), "critical offsite-copy-stale");
 }
 
 #[test]
@@ -107,13 +107,13 @@ fn a_missed_schedule_is_found_whatever_else_is_young_and_twice_missed_is_critica
         finding_codes(&plan(&policy, &observed_points(&policy, points), parse_time(NOW)))
     };
     assert_eq!(judged("2026-11-15T01:00:00Z"), "");
-    assert_eq!(judged("2026-11-08T01:00:00Z"), "warning missed");
-    assert_eq!(judged("2026-11-01T01:00:00Z"), "critical missed");
+    assert_eq!(judged("2026-11-08T01:00:00Z"), "warning schedule-missed");
+    assert_eq!(judged("2026-11-01T01:00:00Z"), "critical schedule-missed");
     // RDS's own are no excuse: what the policy takes is not taken.
     let db = db_instance("acme-a", parse_time(NOW));
     let points = vec![automated_snapshot(&policy, &db, parse_time(NOW))];
     let verdict = plan(&policy, &observed_points(&policy, points), parse_time(NOW));
-    assert_eq!(finding_codes(&verdict), "critical missed, critical missed");
+    assert_eq!(finding_codes(&verdict), "critical schedule-missed, critical schedule-missed");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_point_under_a_key_that_can_not_decrypt_is_none() {
     ] {
         for key in [home.as_str(), dr] {
             let verdict = judged(key, state.clone());
-            assert_eq!(finding_codes(&verdict), "critical key", "{state:?} {key}");
+            assert_eq!(finding_codes(&verdict), "critical kms-key-unusable", "{state:?} {key}");
             assert_eq!(verdict.assets[0].status_label(), "CRITICAL");
         }
     }
@@ -147,7 +147,7 @@ fn a_point_under_a_key_that_can_not_decrypt_is_none() {
     let mut facts = observed_points(&policy, vec![newest.clone()]);
     add_copy(&mut facts.rds, "us-east-1", &newest);
     facts.keys.insert(dr.into(), Err(OperationError::from_message("describe key", "AccessDenied")));
-    assert_eq!(finding_codes(&plan(&policy, &facts, parse_time(NOW))), "warning key-unknown");
+    assert_eq!(finding_codes(&plan(&policy, &facts, parse_time(NOW))), "warning kms-key-not-readable");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_database_whose_key_is_lost_is_critical() {
         home.databases[0].status = status.into();
         assert_eq!(
             finding_codes(&plan(&policy, &facts, parse_time(NOW))),
-            "critical key",
+            "critical kms-key-unusable",
             "{status}"
         );
     }
@@ -185,7 +185,7 @@ fn what_is_on_its_way_for_a_day_is_stuck() {
         ))
     };
     assert_eq!(judged("2026-11-19T12:00:00Z"), "");
-    assert_eq!(judged("2026-11-19T11:59:59Z"), "critical stuck");
+    assert_eq!(judged("2026-11-19T11:59:59Z"), "critical backup-stuck");
 }
 
 #[test]
@@ -297,19 +297,19 @@ fn a_dump_of_some_tables_and_one_before_a_restore_are_never_the_newest_point() {
     let recent = [("some", "2026-11-20T03:00:00Z"), ("pre-restore", "2026-11-20T11:00:00Z")];
     let old = [("daily", "2026-10-26T02:00:00Z"), recent[0], recent[1]];
     let verdict = plan_dumps(&policy, &old);
-    assert_eq!(finding_codes(&verdict), "critical stale");
+    assert_eq!(finding_codes(&verdict), "critical backup-stale");
     assert_eq!(verdict.assets[0].newest_point.as_deref(), Some("daily.dump"));
     let none = plan_dumps(&policy, &recent);
     assert_eq!(
         (finding_codes(&none).as_str(), none.assets[0].status_label()),
-        ("critical no-point", "CRITICAL")
+        ("critical no-backup", "CRITICAL")
     );
     assert!(none.plan.findings[0].message.contains("no dump of the whole database"));
     let well = [("daily", "2026-11-20T02:00:00Z"), recent[0]];
     assert_eq!(finding_codes(&plan_dumps(&policy, &well)), "");
     // The narrowed one has a schedule too.
     let missed = [("daily", "2026-11-20T02:00:00Z"), ("some", "2026-11-19T03:00:00Z")];
-    assert_eq!(finding_codes(&plan_dumps(&policy, &missed)), "warning missed");
+    assert_eq!(finding_codes(&plan_dumps(&policy, &missed)), "warning schedule-missed");
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn what_only_its_host_can_see_is_a_row_that_is_not_ok_and_no_fault() {
     );
     assert_eq!(
         (finding_codes(&verdict).as_str(), verdict.assets[0].status_label()),
-        ("info not-from-here", "not observed")
+        ("info not-observed-here", "not observed")
     );
 }
 

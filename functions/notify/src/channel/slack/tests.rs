@@ -55,7 +55,7 @@ fn ten_thousand_findings_are_named_worst_first_as_far_as_slack_takes_them() {
     let body = render(&message);
     assert_within_limits(&body);
     let all = text_fields(&body);
-    let named = all.iter().filter(|(_, t)| t.contains("no-point")).count();
+    let named = all.iter().filter(|(_, t)| t.contains("no-backup")).count();
     let more = all
         .iter()
         .find_map(|(_, t)| t.strip_prefix("and ")?.strip_suffix(" more")?.parse::<usize>().ok());

@@ -102,7 +102,7 @@ proptest! {
                     let name = ["freshness", "offsite"][function];
                     let when = now + SignedDuration::from_mins(late);
                     let mut report = reported_run(name, when, findings.collect());
-                    (report.complete, report.run) = (whole, format!("r{n}"));
+                    (report.complete, report.run_id) = (whole, format!("r{n}"));
                     vec![report_event(report); 1 + usize::from(twice)]
                 }
             };
@@ -137,7 +137,7 @@ proptest! {
                 RandomEvent::Report { function, problems, .. } => {
                     let findings = problems.into_iter().map(|(a, _)| stale_finding(&format!("a{a}"))).collect();
                     let mut report = reported_run(["freshness", "offsite"][function], now, findings);
-                    report.run = format!("r{n}");
+                    report.run_id = format!("r{n}");
                     h.plan_events(now, &[report_event(report)]);
                 }
                 RandomEvent::Rings(_) | RandomEvent::Tick => drop(h.plan_events(now, &[])),
@@ -148,7 +148,7 @@ proptest! {
             now += SignedDuration::from_mins(15);
             let mut reports = vec![reported_run("freshness", now, vec![]), reported_run("offsite", now, vec![])];
             for report in &mut reports {
-                report.run = format!("end-{n}");
+                report.run_id = format!("end-{n}");
             }
             h.plan_events(now, &reports.into_iter().map(report_event).collect::<Vec<_>>());
         }

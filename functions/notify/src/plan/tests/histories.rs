@@ -239,7 +239,7 @@ fn ten_thousand_findings_are_one_message_of_bounded_size_and_worst_first() {
     let size = serde_json::to_string(&h.state).expect("json").len();
     assert!(size < 2 << 20, "{size} bytes are remembered");
     let mut again = reported_run("freshness", time_of_day("00:30"), findings.clone());
-    again.run = "again".into();
+    again.run_id = "again".into();
     assert!(h.plan_events(time_of_day("00:30"), &[report_event(again)]).is_empty());
     let end = h.plan_events(
         time_of_day("00:45"),
@@ -288,7 +288,7 @@ fn a_function_that_does_not_come_to_its_end_is_told_until_it_does() {
     );
     assert_eq!(h.freshness_run("00:15", vec![]).len(), 2, "the next run came to its end");
     let mut failed = reported_run("freshness", time_of_day("00:30"), vec![stale_finding("orders")]);
-    failed.run = "b".into();
+    failed.run_id = "b".into();
     assert_eq!(h.message_lines(time_of_day("00:30"), &[report_event(failed)]).len(), 2);
     assert!(
         h.message_lines(time_of_day("00:33"), &[news("b", "00:33", true)]).is_empty(),
