@@ -149,8 +149,8 @@ fn every_fault_of_a_bad_policy_has_its_own_line_with_its_place() {
     let output = run_holdfast(&["policy", "check", &file, "--json"]);
     assert_eq!(output.status.code(), Some(64));
     let checked: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
-    assert_eq!(checked["faults"][0]["line"], 2);
-    assert!(checked["faults"].as_array().is_some_and(|f| f.len() >= 3), "{checked}");
+    assert_eq!(checked["errors"][0]["line"], 2);
+    assert!(checked["errors"].as_array().is_some_and(|f| f.len() >= 3), "{checked}");
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn an_aws_that_is_not_reached_is_one_clear_error() {
     assert_eq!(output.status.code(), Some(3), "{}", to_text(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
     assert_eq!(report["failed"], true);
-    assert!(report["findings"].as_array().is_some_and(|f| f.iter().any(|f| f["what"] == "gap")));
+    assert!(report["findings"].as_array().is_some_and(|f| f.iter().any(|f| f["code"] == "observation-failed")));
 }
 
 #[test]

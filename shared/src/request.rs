@@ -263,7 +263,7 @@ mod tests {
     fn a_requests_name_may_hold_what_people_write_and_fits_a_tag() {
         for good in ["1234-2", "PR #12 (hotfix)", "Ärger: größer & schöner", &"x".repeat(256)] {
             assert_eq!(check_request_name(good), Ok(()), "{good}");
-            let event = serde_json::json!({ "reason": "pre-deploy", "request": good });
+            let event = serde_json::json!({ "reason": "pre-deploy", "request_id": good });
             assert_eq!(RunRequest::parse(&event).expect(good).request_id.as_deref(), Some(good));
         }
         for (bad, why) in [
@@ -273,7 +273,7 @@ mod tests {
             (&"#".repeat(100), "takes 300"),
         ] {
             assert!(check_request_name(bad).expect_err(bad).contains(why), "{bad}");
-            let event = serde_json::json!({ "reason": "pre-deploy", "request": bad });
+            let event = serde_json::json!({ "reason": "pre-deploy", "request_id": bad });
             assert!(RunRequest::parse(&event).expect_err(bad).to_string().contains(why), "{bad}");
         }
     }
@@ -285,7 +285,7 @@ mod tests {
             serde_json::json!({"reason": long}),
             serde_json::json!({"reason": "pre-deploy", "assets": [long]}),
             serde_json::json!({"reason": "pre-deploy", "assets": vec!["a"; 1001]}),
-            serde_json::json!({"reason": "pre-deploy", "request": long}),
+            serde_json::json!({"reason": "pre-deploy", "request_id": long}),
             serde_json::json!({"reason": "pre-deploy", long.clone(): 1}),
             serde_json::json!({"source": long, "detail-type": long, "detail": {}}),
             serde_json::json!({"source": "aws.s3", "detail-type": "Object Created",
@@ -319,7 +319,7 @@ mod tests {
         insta::assert_snapshot!(said.join("\n"), @r#"
         this event can't be read: missing field `reason`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: "reason" is empty; write "schedule" or a reason of the policy
-        this event can't be read: unknown field `asset`, expected one of `reason`, `assets`, `wait`, `dry_run`, `reuse`, `request`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
+        this event can't be read: unknown field `asset`, expected one of `reason`, `assets`, `wait`, `dry_run`, `reuse_newer_than`, `request_id`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: invalid type: integer `7`, expected a string; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: it is not an object; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: it is not an object; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true

@@ -8,7 +8,7 @@ from world import fleet
 
 def demand(request: str, **more: object) -> dict:
     """What the pipeline sends."""
-    return {"reason": "pre-deploy", "wait": True, "request": request, **more}
+    return {"reason": "pre-deploy", "wait": True, "request_id": request, **more}
 
 
 def taken(world, request: str) -> dict[str, dict]:

@@ -201,7 +201,7 @@ alarms:
         let alarms = AlarmsOutput(alarm_rows(&policy, &found, now));
         insta::assert_snapshot!(alarms.render_text(TerminalStyle::default()), @"
         ALARM                    STATE    SINCE (UTC)       FOR     WATCHES               THRESHOLD  REASON
-        acme-backup-age          ALARM    2026-11-20 02:07  12h 2m  BackupAge of fleet     > 25h      2 datapoints were greater
+        acme-backup-age          ALARM    2026-11-20 02:07  12h 2m  BackupAge of fleet    > 25h      2 datapoints were greater
         acme-backup-unprotected  MISSING  -                 -       UnprotectedDatabases  > 0        CloudWatch has none of this name; `holdfast run freshness` sets it
         acme-backup-failing      OK       2026-11-20 02:07  12h 2m  FailingAssets         > 0        it differs from the policy; `holdfast run freshness` sets it again
 

@@ -340,7 +340,7 @@ mod tests {
         assert!(lines[1].ends_with("27h old; holdfast run snapshot"), "{text}");
         assert!(lines[2].starts_with("warning"), "{text}");
         assert!(lines[4].starts_with("WAITS FOR"), "{text}");
-        assert!(lines[5].contains("critical: a: stale and 1 more"), "{text}");
+        assert!(lines[5].contains("critical: a: backup-stale and 1 more"), "{text}");
     }
 
     #[test]

@@ -325,7 +325,7 @@ mod tests {
         users   fleet  users-daily-202611200200   20 GiB  10h 5m  1d 1h    none         CRITICAL  it is 2d old
         auth    fleet  auth-daily-202611200200    20 GiB  10h 5m  1d 1h    11h 6m       warning   its replica is 20m behind
 
-        CRITICAL us-east-1 in 1 (gap): describe: denied
+        CRITICAL us-east-1 in 1 (observation-failed): describe: denied
             do: allow it
 
         what to do:

@@ -84,7 +84,7 @@ mod tests {
     fn copies_in_another_account_go_only_by_a_role_of_that_account() {
         let (steps, findings) = vault_steps_and_findings("");
         assert_eq!((steps, findings.len()), (0, 1), "{findings:?}");
-        assert!(findings[0].starts_with("left-there 2 copies may go there"), "{findings:?}");
+        assert!(findings[0].starts_with("kept-in-vault 2 copies may go there"), "{findings:?}");
         let by_role =
             vault_steps_and_findings(", delete_role: \"arn:aws:iam::444455556666:role/delete\"");
         assert_eq!(by_role, (2, vec![]));

@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn a_glob_matches_whole_identifiers_only() {
-        let prod = selector_of(serde_json::json!({"like": ["prod-*"]}));
+        let prod = selector_of(serde_json::json!({"include": ["prod-*"]}));
         let none = BTreeMap::new();
         assert!(evaluate_selector(&prod, "prod-orders", &none).is_ok());
         // The older tools' PATTERN=prod also took these .
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn tags_narrow_names_and_except_always_wins() {
         let r = selector_of(
-            serde_json::json!({"like": ["a-*"], "tags": {"env": "prod"}, "except": ["a-9"]}),
+            serde_json::json!({"include": ["a-*"], "tags": {"env": "prod"}, "exclude": ["a-9"]}),
         );
         let prod = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
         assert!(evaluate_selector(&r, "a-1", &prod).is_ok());

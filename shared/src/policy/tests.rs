@@ -50,7 +50,7 @@ fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
     11:5: databases.fleet.owner: nothing is written here: write text, or leave the key out
     12:19: databases.fleet.objectives.max_age: 25 has no unit: write "25d" for days or "25h" for hours
     13:5: databases.fleet.snapshot: unknown key "snapshot"; did you mean "snapshots"?
-    18:25: alarms.acme-backup-failed.watch: "failing-asset" is not one of: failing-assets, backup-age, offsite-copy-age, settings-drift, unprotected-databases, restorable-lag, replication-lag, replication-missing, replica-lag, deletes-blocked, success-rate, size-deviation, dump-duration, restore-duration, restore-test, verification, storage-cost, quota-used, deliveries-failed; did you mean "failing-assets"?
+    18:25: alarms.acme-backup-failed.metric: "failing-asset" is not one of: failing-assets, backup-age, offsite-copy-age, settings-drift, unprotected-databases, restorable-lag, replication-lag, replication-missing, replica-lag, deletes-blocked, success-rate, size-deviation, dump-duration, restore-duration, restore-test-passed, verification-passed, storage-cost, quota-used, deliveries-failed; did you mean "failing-assets"?
     "#);
 }
 
@@ -65,11 +65,11 @@ fn every_fault_of_the_meaning_is_told_at_once_with_its_place_and_its_mend() {
         .replace("acme-backup-failed", "backup-failed");
     insta::assert_snapshot!(errors_of(&bad), @r#"
     11:5: databases.fleet.owner: "opss" is not in owners; did you mean "ops"?
-    14:45: databases.fleet.snapshots.daily.keep: an empty rule does not mean "keep nothing": write what is kept, such as "for: 35d"
+    14:49: databases.fleet.snapshots.daily.keep: an empty rule does not mean "keep nothing": write what is kept, such as "for: 35d"
     16:11: databases.fleet.copies[0].to: "lodnon" is not in destinations; did you mean "london"?
     16:28: databases.fleet.copies[0].of[0]: "dayly" is not in snapshots; did you mean "daily"?
     18:3: alarms.backup-failed: an alarm's name begins with "acme-backup-" and has 255 characters at most, on one line
-    18:54: alarms.backup-failed.above: "1h" does not fit what is watched: write a number in quotes such as "0"
+    18:55: alarms.backup-failed.above: "1h" does not fit what is watched: write a number in quotes such as "0"
     "#);
 }
 

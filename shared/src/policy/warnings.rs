@@ -352,18 +352,18 @@ mod tests {
     #[test]
     fn places_that_are_legal_and_hardly_meant_are_told() {
         for (store, place, said) in [
-            ("directory: ./store", "stored.directory", "write the whole path"),
+            ("directory: ./store", "storage.directory", "write the whole path"),
             (
                 "bucket: acme-pg, prefix: pg",
-                "stored.prefix",
+                "storage.prefix",
                 "begin \"pg{database}/...\": write \"pg/\"",
             ),
             (
                 "bucket: acme-pg, endpoint: \"http://10.0.0.7:9000\"",
-                "stored.endpoint",
+                "storage.endpoint",
                 "write https://",
             ),
-            ("bucket: acme-pg, region: eu-west-4", "stored.region", "did you mean \"eu-west-1\"?"),
+            ("bucket: acme-pg, region: eu-west-4", "storage.region", "did you mean \"eu-west-1\"?"),
         ] {
             let warned = dump_warnings(&format!("storage: {{ {store} }}"));
             assert_eq!(warned.lines().count(), 1, "{warned}");

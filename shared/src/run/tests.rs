@@ -496,7 +496,7 @@ async fn every_run_tells_its_report_as_json_and_a_dry_one_does_not() {
     assert_eq!(told.len(), 1, "nothing failed, so people are not told");
     assert_eq!(told[0].0, REPORTS);
     let json: serde_json::Value = serde_json::from_str(&told[0].1).expect("JSON");
-    assert_eq!((json["run"].as_str(), json["whole"].as_bool()), (Some("run-1"), Some(true)));
+    assert_eq!((json["run_id"].as_str(), json["complete"].as_bool()), (Some("run-1"), Some(true)));
     assert_eq!(json["seconds"].as_f64(), Some(report.seconds));
 
     let (aws, asked) = recording_aws(&[]);

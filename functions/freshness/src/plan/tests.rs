@@ -330,7 +330,7 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
       warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
     critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     the place does not answer
-      critical us-east-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
+      critical us-east-1 in 111122223333 observation-failed: describe DB snapshots: Throttling: Rate exceeded; wait
     warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
     critical acme-a offsite-copy-unknown: its copies at us-east-1 in 111122223333 can't be seen; see the gap of that place
     ");
@@ -486,7 +486,7 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     FailingAssets media * 1
     FailingAssets * * 1
     ");
-    insta::assert_snapshot!(format_plan(&unseen), @"critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait");
+    insta::assert_snapshot!(format_plan(&unseen), @"critical eu-west-1 in 111122223333 observation-failed: describe DB snapshots: Throttling: Rate exceeded; wait");
 }
 
 #[test]
@@ -531,7 +531,7 @@ fn an_asset_stands_with_its_worst_finding_and_why() {
         AssetStatus {
             asset: "acme-a",
             group: "fleet",
-            newest: Some(
+            newest_point: Some(
                 "acme-a-daily-202611190200",
             ),
             age_seconds: Some(
@@ -547,10 +547,10 @@ fn an_asset_stands_with_its_worst_finding_and_why() {
             offsite_age_seconds: None,
             offsite_wanted: true,
             coverage: Watched,
-            worst: Some(
+            max_severity: Some(
                 Critical,
             ),
-            why: [
+            messages: [
                 "its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h",
                 "dr has no good copy of it",
             ],

@@ -101,7 +101,7 @@ fn a_runaway_deletes_nothing_and_says_how_to_go_on() {
     let policy = parse_policy(POLICY);
     let (a, points, copies) = snapshot_history(&policy, "acme-a", 0..30);
     insta::assert_snapshot!(format_plan(&plan(&policy, &inventory_with(&policy, vec![a], points, copies), parse_time(NOW))), @"
-    critical eu-west-1 in 111122223333 runaway: 23 of 30 good points would go at once, over the limit of 10 or 80%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 23, share: 77% } } in the policy, and take it back after one run
+    critical eu-west-1 in 111122223333 delete-limit-exceeded: 23 of 30 good points would go at once, over the limit of 10 or 80%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 23, share: 77% } } in the policy, and take it back after one run
     kept 33, refused 23
     ");
 }
@@ -119,7 +119,7 @@ fn a_place_that_was_not_seen_loses_nothing_and_neither_does_what_it_still_wants(
         hint: "x".into(),
     });
     insta::assert_snapshot!(format_plan(&plan(&policy, &seen, parse_time(NOW))), @"
-    critical us-east-1 in 111122223333 gap: describe DB snapshots: timed out; x
+    critical us-east-1 in 111122223333 observation-failed: describe DB snapshots: timed out; x
     kept 9, refused 0
     ");
     let home = Location::home_from_policy(&policy);

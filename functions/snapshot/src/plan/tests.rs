@@ -184,7 +184,7 @@ fn what_can_not_be_seen_gets_no_snapshot_and_is_said() {
         message: "describe DB instances: AccessDenied".into(),
         hint: mend,
     });
-    insta::assert_snapshot!(format_plan(&plan(&policy, &world, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 gap: describe DB instances: AccessDenied; allow this action in the role that made the call");
+    insta::assert_snapshot!(format_plan(&plan(&policy, &world, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 observation-failed: describe DB instances: AccessDenied; allow this action in the role that made the call");
     let empty = home_inventory(&policy, vec![], vec![]);
     insta::assert_snapshot!(format_plan(&plan(&policy, &empty, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical fleet too-few-databases: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy");
 }

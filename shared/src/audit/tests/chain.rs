@@ -13,7 +13,7 @@ fn a_record_is_one_line_of_json_that_others_can_hash() {
         ChainTip::genesis(),
     );
     let text = String::from_utf8(bytes).expect("text");
-    insta::assert_snapshot!(text, @r#"{"action":"dump","asset":"main/shop","at":"2026-01-01T00:00:00Z","because":"it is due","by":"dump","detail":"done","group":"main","hash":"4bd59354d711a5bacfde9803ad584a9fb5d5b84cbd333d24bec564ae3a3078be","host":"db1","line":1,"of":1,"operation":"backup","policy":"acme","prev":"0000000000000000000000000000000000000000000000000000000000000000","result":"done","run":"r","seconds":1.235,"seq":1,"user":"ana"}"#);
+    insta::assert_snapshot!(text, @r#"{"action":"dump","asset":"main/shop","detail":"done","function":"dump","group":"main","hash":"d75536a8f7e7f56dfbc8d9fed823be75073591d50e70579bc804bed3603196f6","host":"db1","line":1,"lines":1,"operation":"backup","policy":"acme","prev_hash":"0000000000000000000000000000000000000000000000000000000000000000","reason":"it is due","recorded_at":"2026-01-01T00:00:00Z","result":"done","run_id":"r","seconds":1.235,"seq":1,"user":"ana"}"#);
     let record = parse_record(text.trim_end().as_bytes()).expect("a record");
     assert_eq!((record.group.as_deref(), record.entry.seconds), (Some("main"), Some(1.235)));
 }

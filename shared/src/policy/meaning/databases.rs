@@ -55,7 +55,7 @@ fn check_selection(group: &DatabaseGroup, at: &str, say: ErrorSink<'_>) {
     if select.identifiers.is_empty() && select.include.is_empty() && select.tags.is_empty() {
         say(format!("{at}/select"), "this selects nothing: write ids, like or tags".into());
     }
-    for (key, ids) in [("ids", &select.identifiers), ("except", &select.exclude)] {
+    for (key, ids) in [("identifiers", &select.identifiers), ("exclude", &select.exclude)] {
         for (i, id) in ids.iter().enumerate() {
             if let Err(why) = check_db_identifier(id) {
                 say(format!("{at}/select/{key}/{i}"), why);

@@ -215,7 +215,7 @@ fn check_key_templates(group: &PostgresGroup, at: &str, say: ErrorSink<'_>) {
 
 fn stores_with_keys(group: &PostgresGroup) -> impl Iterator<Item = (String, &StoreConfig)> {
     let more = group.copies.iter().enumerate();
-    iter::once(("stored".to_owned(), &group.storage))
+    iter::once(("storage".to_owned(), &group.storage))
         .chain(more.map(|(i, s)| (format!("copies/{i}"), s)))
 }
 

@@ -199,7 +199,7 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         // Destinations.
         (
             destination("region: eu-west-2, max_concurrent_copies: 50"),
-            "in_flight",
+            "max_concurrent_copies",
             "20 is the most",
         ),
         (
@@ -235,7 +235,7 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         // Stores.
         (
             postgres_store("bucket: acme-pg, region: fr-par"),
-            "stored.region",
+            "storage.region",
             "or the endpoint of the store",
         ),
         (
@@ -259,7 +259,7 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         (postgres_store("directory: \"s3://acme-pg\""), "directory", "write bucket"),
         (
             postgres_store("bucket: acme-pg, directory: /b"),
-            "stored",
+            "storage",
             "exactly one of bucket, directory, azure",
         ),
         (
@@ -369,12 +369,12 @@ fn each_natural_mistake_is_one_fault_with_its_place_and_what_to_write() {
 fn legal_things_that_are_hardly_meant_are_one_warning_each() {
     let whole = "schedule: { cron: \"0 2 * * *\" }, keep: { daily: 7 }";
     let table = [
-        (postgres_store("directory: ./store"), "stored.directory", "write the whole path"),
-        (postgres_store("bucket: acme-pg, prefix: pg"), "stored.prefix", "\"pg/\" if a folder"),
-        (postgres_store("bucket: acme-pg, region: eu-west-9"), "stored.region", "knows no region"),
+        (postgres_store("directory: ./store"), "storage.directory", "write the whole path"),
+        (postgres_store("bucket: acme-pg, prefix: pg"), "storage.prefix", "\"pg/\" if a folder"),
+        (postgres_store("bucket: acme-pg, region: eu-west-9"), "storage.region", "knows no region"),
         (
             postgres_store("bucket: b-1, endpoint: \"http://minio.lan:9000\""),
-            "stored.endpoint",
+            "storage.endpoint",
             "write https://",
         ),
         (

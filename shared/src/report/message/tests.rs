@@ -68,10 +68,10 @@ fn a_short_report_is_told_whole_the_most_pressing_first() {
     {
       "function": "dump",
       "policy": "acme",
-      "run": "run-1",
-      "at": "2026-11-20T12:00:00Z",
+      "run_id": "run-1",
+      "started_at": "2026-11-20T12:00:00Z",
       "seconds": 12.5,
-      "whole": true,
+      "complete": true,
       "dry_run": false,
       "failed": true,
       "findings": [
@@ -79,35 +79,35 @@ fn a_short_report_is_told_whole_the_most_pressing_first() {
           "severity": "critical",
           "asset": "a",
           "group": "main",
-          "what": "stale",
-          "why": "why",
-          "mend": "mend"
+          "code": "backup-stale",
+          "message": "why",
+          "hint": "mend"
         },
         {
           "severity": "warning",
           "asset": "b",
-          "what": "deferred",
-          "why": "why",
-          "mend": "mend"
+          "code": "backup-deferred",
+          "message": "why",
+          "hint": "mend"
         }
       ],
       "outcomes": [
         {
           "asset": "z",
           "action": "dump",
-          "because": "it is due",
+          "reason": "it is due",
           "result": "failed",
           "detail": "no"
         },
         {
           "asset": "y",
           "action": "dump",
-          "because": "it is due",
+          "reason": "it is due",
           "result": "done",
           "detail": "done",
-          "made": {
-            "what": "y.dump",
-            "place": "s3://acme",
+          "artifact": {
+            "key": "y.dump",
+            "location": "s3://acme",
             "bytes": 7,
             "seconds": 1.5
           }
@@ -115,7 +115,7 @@ fn a_short_report_is_told_whole_the_most_pressing_first() {
         {
           "asset": "w",
           "action": "dump",
-          "because": "it is due",
+          "reason": "it is due",
           "result": "unfinished"
         }
       ],
@@ -176,7 +176,7 @@ fn one_endless_text_pushes_nothing_else_out() {
         vec![sample_outcome("z", StepResult::Failed(page.clone()), Some(sample_artifact(&page)))];
     let told = parse_message(&report);
     assert_eq!(told["omitted"], json!({"findings": 0, "outcomes": 0, "assets": 0}));
-    assert!(told["findings"][0]["why"].as_str().expect("a text").ends_with("é ..."));
+    assert!(told["findings"][0]["message"].as_str().expect("a text").ends_with("é ..."));
 }
 
 #[test]

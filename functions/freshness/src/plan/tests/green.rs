@@ -209,7 +209,7 @@ fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
     // 70 of others': 100 are reached with the 30th of ours, 29 days from the first on, and passed a day later.
     assert_eq!(
         judged(71, 100),
-        "warning quota: the policy will hold 35 manual snapshots and others 70: on 2026-12-20 the 100 that are allowed are used up"
+        "warning quota-exceeded: the policy will hold 35 manual snapshots and others 70: on 2026-12-20 the 100 that are allowed are used up"
     );
     assert!(
         judged(96, 100).starts_with("critical quota: the policy will hold 35"),

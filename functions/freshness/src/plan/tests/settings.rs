@@ -137,7 +137,7 @@ fn a_mend_holds_the_whole_change_and_no_zero() {
             "postgresql"
           ]
         },
-        "because": "the policy says enforce"
+        "reason": "the policy says enforce"
       }
     ]
     "#);

@@ -381,7 +381,7 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
     };
     let verdict = plan(&policy, &facts, parse_time(NOW));
     insta::assert_snapshot!(format_plan(&verdict), @"
-    critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
+    critical eu-west-1 in 111122223333 observation-failed: describe DB snapshots: Throttling: Rate exceeded; wait
     critical orders backup-unknown: what lies under s3://acme-dumps/pg/orders_ can't be seen; see the gap of that place
     ");
     insta::assert_snapshot!(metric_lines(&verdict, &[Metric::BackupAge, Metric::FailingAssets]), @"

@@ -95,7 +95,7 @@ fn what_was_opened_says_what_is_wrong_since_when_what_is_at_risk_and_what_to_do(
     ```holdfast run snapshot --asset bestellungen-größe```
     section
     mrkdwn
-    *&lt;script&gt;alert('1')&lt;/script&gt;* · no-point
+    *&lt;script&gt;alert('1')&lt;/script&gt;* · no-backup
     mrkdwn
     *What is wrong*
     no recovery point &amp; no copy; see &lt;!channel&gt;

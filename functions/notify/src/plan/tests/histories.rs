@@ -282,8 +282,8 @@ fn a_function_that_does_not_come_to_its_end_is_told_until_it_does() {
     assert_eq!(
         told,
         [
-            "chat critical: function/freshness: not-completed",
-            "pager critical: function/freshness: not-completed"
+            "chat critical: function/freshness: run-not-completed",
+            "pager critical: function/freshness: run-not-completed"
         ]
     );
     assert_eq!(h.freshness_run("00:15", vec![]).len(), 2, "the next run came to its end");

@@ -103,21 +103,21 @@ fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
                 PlanStep {
                     asset: "backups",
                     action: CopyObject {
-                        from: "backups",
+                        source_bucket: "backups",
                         object: S3Object {
                             key: "a",
                             size: 1,
                             etag: "a",
                             modified: 2026-11-01T00:00:00Z,
-                            class: "STANDARD",
+                            storage_class: "STANDARD",
                             restored: false,
                         },
-                        to: "offsite",
+                        destination_bucket: "offsite",
                         kms_key: Some(
                             "arn:key",
                         ),
                     },
-                    because: "it has no copy",
+                    reason: "it has no copy",
                 },
             ],
             findings: [],
