@@ -114,7 +114,7 @@ def commit_record(bucket: str, key: str, body: bytes, slot: datetime, taken: dat
     record = {
         "holdfast": 1, "owner": OWNER, "key": key.removeprefix(DUMPS), "group": "dumps", "database": database, "reason": "weekly",
         "run": f"seed-{slot:%Y%m%d}", "slot": f"{slot:%FT%TZ}", "data_time": f"{taken:%FT%TZ}", "finished_at": f"{taken:%FT%TZ}",
-        "file": {"name": file, "bytes": len(body), "sha256": digest}, "plaintext": {"bytes": len(body), "sha256": digest},
+        "file": {"name": file, "bytes": len(body), "sha256": digest}, "plain": {"bytes": len(body), "sha256": digest},
         "format": "custom", "client": "pg_dump (PostgreSQL) 16.4",
         "server": {"version": "16.4", "version_num": 160004, "system_identifier": str(crc32(database.encode()))},
         "restore": f"aws s3 cp s3://{bucket}/{key} - | pg_restore --no-owner -d TARGET",

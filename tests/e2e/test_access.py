@@ -55,7 +55,7 @@ def test_replication_names_the_bucket_that_it_may_not_look_at_and_judges_the_res
 def test_retention_names_the_group_whose_dumps_it_may_not_list_and_judges_the_rest(world):
     answer, findings = world.judged("retention")
     assert answer.error is None, answer.payload
-    assert [(each["asset"], each["code"], each["level"]) for each in findings] == [("ledger", "not-listed", "WARN")]
+    assert [(each["asset"], each["code"], each["level"]) for each in findings] == [("ledger", "store-access-denied", "WARN")]
     assert PRIVATE in findings[0]["message"] and "DumpBuckets" in findings[0]["hint"]
     assert world.metric("BackupsRetained")[-1] >= fleet.DUMP_WEEKS * len(fleet.SERVICES)
 

@@ -104,7 +104,7 @@ def test_a_record_that_can_not_be_written_fails_the_run_after_its_work(holdfast,
     log.write_text("a file where the directory should be")
     ran = holdfast(policy, "dump", "--reason", "manual", "--json")
     assert ran.code == 1
-    assert [each["code"] for each in ran.json["findings"]] == ["not-recorded"]
+    assert [each["code"] for each in ran.json["findings"]] == ["audit-write-failed"]
     assert [each["result"] for each in ran.json["outcomes"]] == ["done"], "the dump is there all the same"
     held = holdfast(policy, "hold", ran.json["outcomes"][0]["artifact"]["key"], "--reason", "x")
     refused(held, 1, "not in the record of operations")

@@ -27,7 +27,7 @@ NOW = "2026-11-21T08:30:00Z"
 
 def incident(name: str, **more: Any) -> dict:
     """Something that is wrong with an asset."""
-    return {"key": f"lomash/{name}/stale", "asset": name, "group": "größen", "code": "backup-stale", "severity": "critical",
+    return {"key": f"lomash/{name}/backup-stale", "asset": name, "group": "größen", "code": "backup-stale", "severity": "critical",
             "message": f"{name}: the newest good point is 26h old & too old", "hint": f"holdfast run snapshot --asset {name}",
             "since": "2026-11-21T06:15:00Z", "until": None, "step": 0,
             "at_risk": {"newest": "orders-daily-202611200200", "age_seconds": 93600, "max_age_seconds": 86400,

@@ -281,7 +281,7 @@ def test_a_dump_counts_from_its_commit_record_on_which_is_written_last(weekly):
     (key,) = [key for key in kept(weekly, "till/") if not key.endswith(".sha256") and key != foreign]
     left = {foreign, key, f"{key}.sha256"}
     assert kept(weekly, "till/") == left
-    assert ages(weekly)["till/till"] == ["no-point"]
+    assert ages(weekly)["till/till"] == ["no-backup"]
     listed = weekly.holdfast("list", "till", "--json", policy=lomash(lambda p: p["postgres"].update(till=till("till"))))
     assert listed.code == 0 and [each["state"] for each in listed.json] == ["foreign"], listed
 

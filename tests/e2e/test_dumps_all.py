@@ -48,7 +48,7 @@ def test_all_is_every_database_that_takes_connections_and_follows_the_server(hol
     # One that is gone is said, keeps its dump, and can be restored.
     server.sql("DROP DATABASE orders")
     third = well(holdfast(policy, "dump", "--json", **login))
-    assert ("gone", "main/orders") in found(third)
+    assert ("database-gone", "main/orders") in found(third)
     kept = good(holdfast, policy, "main/orders", **login)
     assert len(kept) == 1 and record(folder, kept[0])["database"] == "orders"
     well(holdfast(policy, "restore", "main/orders", "--to", "orders", **login))

@@ -160,7 +160,7 @@ def test_a_client_that_is_older_than_the_server_is_refused_before_the_window(hol
 
 def test_a_folder_that_cannot_be_written(holdfast, policy, folder, tmp_path, nothing_lost):
     (tmp_path / "file").write_text("in the way")
-    refused(holdfast(*taking(policy(stored=in_folder(tmp_path / "file" / "backups")))), 3, "file")
+    refused(holdfast(*taking(policy(storage=in_folder(tmp_path / "file" / "backups")))), 3, "file")
     if os.geteuid() != 0:  # root may write anywhere
         folder.chmod(0o500)
         refused(holdfast(*taking(policy())), 3, str(folder))

@@ -220,7 +220,7 @@ def test_what_did_not_change_leaves_a_note_in_a_bucket_and_a_container_and_no_up
         command, fresh_database, s3_server, azurite, container):
     shop, bucket = fresh_database(), s3_server.bucket()
     shop.sql(LARGE.format(rows=200_000))
-    dumps = policy(shop, in_bucket(s3_server, bucket), in_container(azurite, container), deduplicate=True, keep={"newest": 1})
+    dumps = policy(shop, in_bucket(s3_server, bucket), in_container(azurite, container), skip_unchanged=True, keep={"newest": 1})
     dumps["postgres"]["shop"]["min_backups"] = 1
     dumps["limits"] = {"delete": {"share": "100%"}}
     item = dump(command, dumps)["backup"]

@@ -72,7 +72,7 @@ def test_what_did_not_change_is_stored_once_and_counts_as_young(form, holdfast, 
 
 
 def test_without_the_word_in_the_policy_each_dump_is_stored(holdfast, shop, folder):
-    rules = policy(shop, folder, deduplicate=False)
+    rules = policy(shop, folder, skip_unchanged=False)
     dump(holdfast, rules)
     assert "fingerprint" not in record(folder, dump(holdfast, rules)["backup"])
     assert len(good(holdfast, rules)) == 2 and not notes(folder)

@@ -172,7 +172,7 @@ def test_a_region_that_does_not_answer_is_a_gap_and_nothing_is_deleted(seeded):
         through.before = deny
         done = run(seeded, through, "retention", policy)
     assert done.returncode == 1
-    assert '"gap"' in done.stdout
+    assert '"observation-failed"' in done.stdout
     assert set(seeded.snapshots()) == before
 
 

@@ -73,14 +73,14 @@ def instance(world, name: str):
 def test_late_databases_are_named_and_no_others(first):
     answer, findings = first
     assert answer.error, "a daily check that finds late databases fails"
-    stale = of(findings, "stale")
+    stale = of(findings, "backup-stale")
     assert set(stale) == LATE
     assert all("over the objective of 1d 1h" in words for words in stale.values())
     assert all(name in answer.said for name in LATE)
 
 
 def test_the_missing_copy_is_named_for_each_database(first):
-    assert set(of(first[1], "no-offsite")) == set(INSTANCES)
+    assert set(of(first[1], "offsite-copy-missing")) == set(INSTANCES)
 
 
 def test_drifted_settings_are_named_with_what_they_are_and_should_be(first):

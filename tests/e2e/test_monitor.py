@@ -221,7 +221,7 @@ def test_a_backup_that_is_too_small_or_of_another_size_is_found(holdfast, shop, 
     assert value(once(holdfast, policy), "holdfast_backup_size_deviation_ratio") > 0.5
     large = watched(shop, folder)
     large["postgres"]["shop"]["objectives"] = ASKED | {"min_size": "1MB"}
-    assert found(holdfast, large)["too-small"] == "critical"
+    assert found(holdfast, large)["size-below-minimum"] == "critical"
 
 
 def test_a_file_that_is_not_what_its_checksum_says_is_critical(holdfast, shop, folder):

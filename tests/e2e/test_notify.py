@@ -219,7 +219,7 @@ def test_a_broken_memory_begins_anew_and_says_so(holdfast, sink, clock, state, t
     clock.forward(minutes=5)
     fails(holdfast, policy, **state)
     words = {each["code"] for message in told(sink)[1:] for each in message["incidents"]}
-    assert "state-lost" in words and len(words) > 1, "and what is still wrong is told again"
+    assert "notify-state-reset" in words and len(words) > 1, "and what is still wrong is told again"
 
 
 def test_silence_is_told_and_the_heartbeat_stops(holdfast, sink, clock, state, tmp_path):
@@ -235,7 +235,7 @@ def test_silence_is_told_and_the_heartbeat_stops(holdfast, sink, clock, state, t
     clock.forward(hours=2)
     holdfast(policy, "notify", **env)
     assert len(beats()) == 2
-    assert "silent" in {each["code"] for message in told(sink) for each in message["incidents"]}
+    assert "missing-heartbeat" in {each["code"] for message in told(sink) for each in message["incidents"]}
 
 
 def test_a_test_message_says_what_came_of_each_channel_and_shows_no_secret(holdfast, sink, tmp_path):
@@ -261,7 +261,7 @@ def test_a_policy_that_names_people_and_no_memory_is_never_silent(holdfast, sink
     assert ran.code == 2 and "nobody is told" in ran.err and "HOLDFAST_STATE" in ran.err
     status = holdfast(policy, "status", "--json")
     assert status.code == 1
-    assert {"no-state"} == {each["code"] for each in status.json["findings"] if each["asset"] == "notify"}
+    assert {"no-notify-state"} == {each["code"] for each in status.json["findings"] if each["asset"] == "notify"}
     named = holdfast(policy, "status", "--json", **state)
     assert not [each for each in named.json["findings"] if each["code"] == "no-notify-state"]
     assert sink.told == []

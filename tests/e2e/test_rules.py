@@ -46,7 +46,7 @@ def test_enforced_settings_are_set(seeded):
     """I1."""
     database = "lomash-analytics-prod"
     assert settings(seeded, database) == (7, "04:00-05:00")
-    wanted = {"retention": "35d", "window": "02:00-03:00", "drift": "enforce"}
+    wanted = {"retention": "35d", "window": "02:00-03:00", "on_drift": "enforce"}
     ran = seeded.holdfast("run", "freshness", "--json", policy=policy(database, automated_backups=wanted))
     assert [each["result"] for each in ran.json["outcomes"]] == ["done"], ran
     assert settings(seeded, database) == (35, "02:00-03:00")
@@ -56,7 +56,7 @@ def test_enforced_settings_are_set(seeded):
 
 def test_a_longer_retention_is_never_shortened(seeded):
     database = "lomash-auth-prod"
-    wanted = {"retention": "7d", "window": "05:00-06:00", "drift": "enforce"}
+    wanted = {"retention": "7d", "window": "05:00-06:00", "on_drift": "enforce"}
     seeded.holdfast("run", "freshness", policy=policy(database, automated_backups=wanted))
     try:
         assert settings(seeded, database) == (35, "05:00-06:00")
@@ -69,7 +69,7 @@ def test_backups_that_are_switched_off_are_named_and_never_switched_on(seeded):
     database = "lomash-products-prod"
     seeded.client("rds").modify_db_instance(
         DBInstanceIdentifier=database, BackupRetentionPeriod=0, PreferredBackupWindow="04:00-05:00", ApplyImmediately=True)
-    wanted = {"retention": "35d", "window": "02:00-03:00", "drift": "enforce"}
+    wanted = {"retention": "35d", "window": "02:00-03:00", "on_drift": "enforce"}
     ran = seeded.holdfast("run", "freshness", "--json", policy=policy(database, automated_backups=wanted))
     assert (ran.code, ran.json["outcomes"]) == (1, [])
     assert [f["asset"] for f in ran.json["findings"] if "switched off" in f["message"]] == [database]
@@ -141,7 +141,7 @@ def test_a_run_that_would_delete_too_much_deletes_nothing(seeded, limits):
 def test_a_hold_of_the_policy_stays(seeded):
     database = "lomash-appointments-prod"
     before = newest_first(seeded, database)
-    ran = seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1), holds=[before[-1]]))
+    ran = seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1), legal_holds=[before[-1]]))
     assert ran.code == 0, ran
     assert before[-1] in newest_first(seeded, database)
     assert len(newest_first(seeded, database)) == 3
