@@ -25,7 +25,7 @@ pub struct CronSchedule {
 const SCHEDULE_GRACE_PERIOD: SignedDuration = SignedDuration::from_hours(6);
 
 impl CronSchedule {
-    /// The schedule `when`, in its own time zone or in the policy's.
+    /// The schedule `schedule`, in its own time zone or in the policy's.
     ///
     /// # Panics
     /// If the cron fields were not checked, which those of a parsed policy are.

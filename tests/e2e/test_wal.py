@@ -34,7 +34,7 @@ class Archive:
         self.signing = home / "signing.key"
         self.rules = {"holdfast": 1, "company": "tests", "id": "host-1", "postgres": {"main": {
             "databases": ["postgres"], "user": "postgres", "tls": "disable", "password": {"env": PASSWORD},
-            "stored": {"directory": str(home / "dumps")},
+            "storage": {"directory": str(home / "dumps")},
             "wal": {"storage": {"directory": str(self.store)}, "keep": "7d",
                     "encrypt": {"age": [recipient], "identity": {"file": str(self.identity)}}}}}}
         self.write()

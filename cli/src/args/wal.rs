@@ -64,7 +64,7 @@ pub(crate) struct WalPushArgs {
     pub(crate) ahead: usize,
     /// So many at once
     #[arg(long, value_name = "N", default_value_t = 4)]
-    pub(crate) width: usize,
+    pub(crate) jobs: usize,
     /// Mark the other files as archived, so that PostgreSQL does not ask for each: faster, and `pg_stat_archiver` then
     /// counts only those that it asked for
     #[arg(long)]

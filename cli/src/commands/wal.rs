@@ -84,7 +84,7 @@ async fn push(session: &CommandContext<'_>, args: &WalPushArgs) -> anyhow::Resul
     let trust = TrustPolicy::from_policy(&session.policy, rules, session.env.now);
     repository.ensure_owned(&trust, session.env.now).await.map_err(failed)?;
     let system = system_identifier(&args.of, &args.path).map_err(failed)?;
-    let options = PushOptions { ahead: args.ahead, width: args.width, mark_done: args.mark_done };
+    let options = PushOptions { ahead: args.ahead, jobs: args.jobs, mark_done: args.mark_done };
     let report =
         push::push_wal_file(&repository, system, &args.path, options).await.map_err(failed)?;
     for why in &report.failures {

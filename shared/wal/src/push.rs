@@ -23,7 +23,7 @@ pub struct PushOptions {
     /// Files besides the one that was asked for, at most.
     pub ahead: usize,
     /// Files at once.
-    pub width: usize,
+    pub jobs: usize,
     /// Marks the others as archived, so that PostgreSQL does not ask for them: `archived_count` and `last_archived_wal` of
     /// `pg_stat_archiver` do not count these.
     pub mark_done: bool,
@@ -72,7 +72,7 @@ pub async fn push_wal_file(
     };
     let all = std::iter::once(asked).chain(others);
     let mut done: Vec<_> =
-        stream::iter(all.map(put)).buffered(options.width.max(1)).collect().await;
+        stream::iter(all.map(put)).buffered(options.jobs.max(1)).collect().await;
     let (_, first) = done.remove(0);
     let mut report = PushReport { outcome: first?, ahead: 0, failures: Vec::new() };
     for (file, result) in done {

@@ -303,8 +303,8 @@ impl WalRepository {
     pub(crate) fn layers_for(&self, extension: &str) -> EncodingLayers {
         let kdf = KeyDerivation::Pbkdf2 { iterations: self.iterations };
         EncodingLayers {
-            compressed: extension.contains(".zst").then_some(CompressionFormat::Zstd),
-            cipher: match extension.rsplit('.').next() {
+            compression: extension.contains(".zst").then_some(CompressionFormat::Zstd),
+            encryption: match extension.rsplit('.').next() {
                 Some("age") => Some(EncryptionFormat::Age),
                 Some("enc") => Some(EncryptionFormat::OpenSsl { kdf }),
                 _ => None,
