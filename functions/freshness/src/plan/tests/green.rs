@@ -212,7 +212,7 @@ fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
         "warning quota-exceeded: the policy will hold 35 manual snapshots and others 70: on 2026-12-20 the 100 that are allowed are used up"
     );
     assert!(
-        judged(96, 100).starts_with("critical quota: the policy will hold 35"),
+        judged(96, 100).starts_with("critical quota-exceeded: the policy will hold 35"),
         "{}",
         judged(96, 100)
     );
