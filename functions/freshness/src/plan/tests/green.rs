@@ -147,7 +147,10 @@ fn a_point_under_a_key_that_can_not_decrypt_is_none() {
     let mut facts = observed_points(&policy, vec![newest.clone()]);
     add_copy(&mut facts.rds, "us-east-1", &newest);
     facts.keys.insert(dr.into(), Err(OperationError::from_message("describe key", "AccessDenied")));
-    assert_eq!(finding_codes(&plan(&policy, &facts, parse_time(NOW))), "warning kms-key-not-readable");
+    assert_eq!(
+        finding_codes(&plan(&policy, &facts, parse_time(NOW))),
+        "warning kms-key-not-readable"
+    );
 }
 
 #[test]
