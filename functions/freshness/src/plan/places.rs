@@ -19,8 +19,7 @@ use std::collections::BTreeMap;
 /// How an asset stands at `now` by what lies in its places.
 pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> FreshnessEvaluation {
     let mut judged = FreshnessEvaluation::new(&stored.group, &stored.asset);
-    let AssetObjectives { min_size, max_size_deviation, .. } =
-        &stored.objectives;
+    let AssetObjectives { min_size, max_size_deviation, .. } = &stored.objectives;
     let objective = stored.objective(now);
     let at = stored.display_location();
     if stored.on_other_host {
