@@ -275,7 +275,7 @@ impl WalRepository {
         read.map_err(|e| WalError::from_io(&doing, &e))?;
         let digests = encoding.await.map_err(|e| internal(&doing, &e))?;
         let digests = digests.map_err(|e| WalError::from_archive(&doing, &e))?;
-        if digests.plain.sha256 != expected {
+        if digests.plaintext.sha256 != expected {
             upload.abort().await;
             return Err(changed_error(&doing));
         }
@@ -385,7 +385,7 @@ impl WalRepository {
             let mut decoder = ArchiveDecoder::new(pipe::PipeReader::new(chunks), &layers, &keys)
                 .map_err(|e| failed(&e))?;
             read(&mut decoder)?;
-            decoder.finish().map(|digests| digests.plain).map_err(|e| failed(&e))
+            decoder.finish().map(|digests| digests.plaintext).map_err(|e| failed(&e))
         });
         let (sent, decoded) = tokio::join!(self.store.stream_object(key, out), decoding);
         // Where the store failed, that is why decoding did.
@@ -418,7 +418,7 @@ fn encode_file(
         writer.write_all(&piece[..n]).map_err(|e| failed(&e.into()))?;
     }
     let (encoded, digests) = writer.finish().map_err(|e| failed(&e))?;
-    if digests.plain.sha256 == source.sha256 { Ok(encoded) } else { Err(changed_error(doing)) }
+    if digests.plaintext.sha256 == source.sha256 { Ok(encoded) } else { Err(changed_error(doing)) }
 }
 
 fn changed_error(doing: &str) -> WalError {

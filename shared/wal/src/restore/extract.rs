@@ -72,7 +72,7 @@ pub async fn extract_base_backup(
         let (give, held) = std::sync::mpsc::channel();
         let unpack = move |from: &mut dyn Read| unpack_tar(from, &into, user, &give);
         let unpacked = repository.read_decoded(&key, &archive.extension, &doing, unpack).await?;
-        if unpacked != archive.digests.plain {
+        if unpacked != archive.digests.plaintext {
             let why = "what is in it is not what its record says";
             return Err(WalError::new(
                 WalErrorKind::Damaged,
