@@ -19,8 +19,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    aws::OperationErrorKind as Refusal, plan::Finding, report::AssetStatus,
-    request::RunRequest,
+    aws::OperationErrorKind as Refusal, plan::Finding, report::AssetStatus, request::RunRequest,
 };
 
 /// A function that is simulated.

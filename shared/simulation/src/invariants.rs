@@ -14,7 +14,7 @@ use shared::{
     time::{CronSchedule, parse_slot},
 };
 use snapshot::SnapshotAction;
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +62,20 @@ fn group_of<'p>(policy: &'p SimulatedPolicy, database: &RdsDatabase) -> Option<&
 
 /// When a schedule was due at last: by the oracle where it knows the form.
 fn last_due(policy: &SimulatedPolicy, when: &ScheduleConfig, now: Timestamp) -> Option<Timestamp> {
-    let zone = when.time_zone.as_ref().unwrap_or(&policy.policy.time_zone).zone();
-    match SimpleSchedule::parse(when.cron.as_str(), zone) {
-        Some(simple) => simple.last_due(now),
-        None => CronSchedule::new(when, &policy.policy.time_zone).last_due(now),
+    thread_local! {
+        static KNOWN: RefCell<BTreeMap<String, Option<SimpleSchedule>>> =
+            const { RefCell::new(BTreeMap::new()) };
     }
+    let zone = when.time_zone.as_ref().unwrap_or(&policy.policy.time_zone);
+    KNOWN.with_borrow_mut(|known| {
+        let simple = known
+            .entry(format!("{} {zone}", when.cron))
+            .or_insert_with(|| SimpleSchedule::parse(when.cron.as_str(), zone.zone()));
+        match simple {
+            Some(simple) => simple.last_due(now),
+            None => CronSchedule::new(when, &policy.policy.time_zone).last_due(now),
+        }
+    })
 }
 
 impl Checks {
@@ -75,7 +84,13 @@ impl Checks {
         Self { enabled: true, ..Self::default() }
     }
 
-    fn expect(&mut self, holds: bool, at: Timestamp, rule: &'static str, what: impl FnOnce() -> String) {
+    fn expect(
+        &mut self,
+        holds: bool,
+        at: Timestamp,
+        rule: &'static str,
+        what: impl FnOnce() -> String,
+    ) {
         self.asked += 1;
         if !holds && self.violations.len() < 20 {
             self.violations.push(Violation { at, rule, what: what() });
@@ -99,14 +114,20 @@ impl Checks {
         let points = world.at(&home).map_or(&[][..], |f| &f.points);
         let taken = points.iter().any(|p| p.family == *family && p.id == *id);
         let fresh = trouble.stale.is_none();
-        self.expect(!taken || !fresh, world.now, "one-identifier", || format!("{id} is given twice"));
-        let marks = shared::catalog::HoldfastTags::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v)));
+        self.expect(!taken || !fresh, world.now, "one-identifier", || {
+            format!("{id} is given twice")
+        });
+        let marks =
+            shared::catalog::HoldfastTags::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v)));
         if marks.request.is_some() {
             return;
         }
         for (reason, slot) in marks.reasons_with_slots() {
             let rule = policy.policy.databases.values().find_map(|g| {
-                g.snapshots.iter().find(|(r, _)| r.as_str() == reason).and_then(|(_, s)| s.when.as_ref())
+                g.snapshots
+                    .iter()
+                    .find(|(r, _)| r.as_str() == reason)
+                    .and_then(|(_, s)| s.when.as_ref())
             });
             let due = rule.and_then(|when| last_due(policy, when, now));
             let slot = slot.and_then(parse_slot);
@@ -142,7 +163,10 @@ impl Checks {
         let key = (policy.owner.clone(), to.clone(), copy.source.clone());
         let again = self.remade.get(&key).copied().unwrap_or(0);
         self.expect(again <= MAX_REMADE_COPIES, world.now, "no-copies-for-nothing", || {
-            format!("{} is copied to {to} once more, after {again} good copies were deleted", copy.source)
+            format!(
+                "{} is copied to {to} once more, after {again} good copies were deleted",
+                copy.source
+            )
         });
         let mut all = world.locations.values().flat_map(|f| &f.points);
         let source = all.find(|p| p.arn == copy.source);

@@ -11,6 +11,7 @@ use jiff::{
     tz::TimeZone,
 };
 use shared::policy::RetentionRule;
+use std::{cell::RefCell, collections::BTreeMap};
 
 /// A schedule of the forms that the simulation writes: a time of day, on all days, on one day of the week or of the month;
 /// or every hour.
@@ -21,6 +22,8 @@ pub struct SimpleSchedule {
     day_of_month: Option<i8>,
     weekday: Option<i8>,
     zone: TimeZone,
+    /// The moments of dates that were asked for.
+    known: RefCell<BTreeMap<Date, Vec<Timestamp>>>,
 }
 
 impl SimpleSchedule {
@@ -38,6 +41,7 @@ impl SimpleSchedule {
             day_of_month: number(day)?,
             weekday: number(weekday)?,
             zone,
+            known: RefCell::default(),
         })
     }
 
@@ -55,15 +59,22 @@ impl SimpleSchedule {
         if !self.is_on(date) {
             return Vec::new();
         }
+        self.known.borrow_mut().entry(date).or_insert_with(|| self.find_moments(date)).clone()
+    }
+
+    fn find_moments(&self, date: Date) -> Vec<Timestamp> {
         let hours = self.hour.map_or_else(|| (0..24).collect::<Vec<i8>>(), |h| vec![h]);
         let moment = |hour: i8| {
             let wall = date.to_datetime(Time::constant(hour, self.minute, 0, 0));
             // No zone is more than 15 hours from UTC, and no clock is moved by more than a day.
             let rough = TimeZone::UTC.to_timestamp(wall).ok()?;
             let offset = self.zone.to_offset(rough).seconds();
-            let start = rough - SignedDuration::from_secs(i64::from(offset)) - SignedDuration::from_hours(4);
-            (0..12 * 60)
-                .map(|minute| start + SignedDuration::from_mins(minute))
+            let start = rough
+                - SignedDuration::from_secs(i64::from(offset))
+                - SignedDuration::from_hours(4);
+            // Schedules and clocks are moved by whole quarters of an hour at least.
+            (0..12 * 12)
+                .map(|step| start + SignedDuration::from_mins(5 * step))
                 .find(|t| self.zone.to_datetime(*t) >= wall)
         };
         let mut all: Vec<Timestamp> = hours.into_iter().filter_map(moment).collect();

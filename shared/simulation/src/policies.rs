@@ -55,7 +55,8 @@ impl SimulatedPolicy {
     /// Every length of time after which a point may count otherwise than before: ages of rules and objectives, and the
     /// graces that docs/policy.md names.
     pub(crate) fn ages(&self) -> BTreeSet<SignedDuration> {
-        let mut ages = BTreeSet::from([SignedDuration::from_hours(24), SignedDuration::from_hours(48)]);
+        let mut ages =
+            BTreeSet::from([SignedDuration::from_hours(24), SignedDuration::from_hours(48)]);
         for group in self.policy.databases.values() {
             ages.extend(group_ages(group));
         }
@@ -71,7 +72,8 @@ impl SimulatedPolicy {
 
     /// The moments from `from` to `to` at which a schedule comes due, or one of the graces after that is over.
     pub(crate) fn schedule_moments(&self, from: Timestamp, to: Timestamp) -> BTreeSet<Timestamp> {
-        let graces = [0, 30, 60, 360, 7 * 60, 24 * 60, 30 * 60, 48 * 60].map(SignedDuration::from_mins);
+        let graces =
+            [0, 30, 60, 360, 7 * 60, 24 * 60, 30 * 60, 48 * 60].map(SignedDuration::from_mins);
         let mut moments = BTreeSet::new();
         for when in self.schedules() {
             let schedule = CronSchedule::new(when, &self.policy.time_zone);
@@ -92,9 +94,14 @@ impl SimulatedPolicy {
 }
 
 fn group_ages(group: &DatabaseGroup) -> impl Iterator<Item = SignedDuration> {
-    let rules = group.snapshots.values().map(|s| &s.keep).chain(group.copies.iter().map(|c| &c.keep));
+    let rules =
+        group.snapshots.values().map(|s| &s.keep).chain(group.copies.iter().map(|c| &c.keep));
     let ages = rules.filter_map(rule_age).collect::<Vec<_>>();
-    let most = group.objectives.max_age.iter().chain(group.copies.iter().filter_map(|c| c.max_age.as_ref()));
+    let most = group
+        .objectives
+        .max_age
+        .iter()
+        .chain(group.copies.iter().filter_map(|c| c.max_age.as_ref()));
     ages.into_iter().chain(most.map(|p| p.duration()).collect::<Vec<_>>())
 }
 

@@ -65,7 +65,8 @@ mod tests {
     fn a_seed_s_numbers_are_the_published_ones_for_ever() {
         let mut random = Random::from_seed(1_234_567);
         let first: Vec<u64> = (0..3).map(|_| random.next_u64()).collect();
-        let published = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        let published =
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
         assert_eq!(first, published);
     }
 

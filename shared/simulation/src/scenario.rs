@@ -119,7 +119,10 @@ impl Scenario {
         }
         for day in 1..self.end.duration_since(self.start).as_hours() / 24 {
             if day % 3 == 0 {
-                simulation.schedule(self.start + SignedDuration::from_hours(24 * day), Happening::NewContents);
+                simulation.schedule(
+                    self.start + SignedDuration::from_hours(24 * day),
+                    Happening::NewContents,
+                );
             }
         }
         simulation.schedule(self.calm_from, Happening::LookAfter);
@@ -177,7 +180,9 @@ impl Scenario {
                 fewer.drain(from..(from + size).min(kept.len()));
                 let candidate = Self { kept: Some(fewer.clone()), ..self.clone() };
                 match candidate.play() {
-                    Err(other) if other.rule == violation.rule => (kept, violation) = (fewer, other),
+                    Err(other) if other.rule == violation.rule => {
+                        (kept, violation) = (fewer, other)
+                    }
                     _ => from += size,
                 }
             }
@@ -204,6 +209,8 @@ fn fill(world: &mut World, policy: &SimulatedPolicy, count: usize, random: &mut 
         world.at_mut(location).quota = 2000;
     }
     world.aws_managed.insert("arn:aws-managed".into());
+    let mut copied = policy.policy.databases.values().flat_map(|g| &g.copies).flat_map(|c| &c.of);
+    let copies_automated = copied.any(|r| r.as_str() == shared::catalog::AUTOMATED_REASON);
     for n in 0..count {
         let (family, id) = database_name(n);
         let database = RdsDatabase {
@@ -212,7 +219,7 @@ fn fill(world: &mut World, policy: &SimulatedPolicy, count: usize, random: &mut 
             family,
             engine: "postgres".into(),
             status: "available".into(),
-            retention_days: if n % 4 == 3 { 0 } else { 7 },
+            retention_days: if n % 4 == 3 && !copies_automated { 0 } else { 7 },
             window: "02:00-02:30".into(),
             latest_restorable: None,
             earliest_restorable: None,
@@ -229,9 +236,11 @@ fn fill(world: &mut World, policy: &SimulatedPolicy, count: usize, random: &mut 
         world.add_database(&home, database, key, random.between(5, 400) as f64);
     }
     for (name, group) in &policy.policy.postgres {
-        let databases = group.databases.named().iter().map(|d| {
-            (d.clone(), SimulatedDatabase { dump_bytes: 1_000_000_000, content: 1 })
-        });
+        let databases = group
+            .databases
+            .named()
+            .iter()
+            .map(|d| (d.clone(), SimulatedDatabase { dump_bytes: 1_000_000_000, content: 1 }));
         let server = DumpServer {
             system_identifier: format!("7{}", random.below(1_000_000)),
             is_up: true,

@@ -35,9 +35,20 @@ pub struct HistoryEntry {
 /// Looks on while a simulation goes on.
 pub trait Observer {
     /// A function has run.
-    fn after_run(&mut self, simulation: &Simulation, policy: usize, function: FunctionKind, run: &FunctionRun);
+    fn after_run(
+        &mut self,
+        simulation: &Simulation,
+        policy: usize,
+        function: FunctionKind,
+        run: &FunctionRun,
+    );
     /// A snapshot or copy is complete.
-    fn after_completion(&mut self, simulation: &Simulation, location: &shared::catalog::Location, arn: &str);
+    fn after_completion(
+        &mut self,
+        simulation: &Simulation,
+        location: &shared::catalog::Location,
+        arn: &str,
+    );
 }
 
 /// Nobody looks on.
@@ -76,6 +87,8 @@ pub struct Simulation {
     serial: usize,
     end: Timestamp,
     last_trouble: Timestamp,
+    /// Faults that have begun and not ended.
+    faults: usize,
     quotas_asked: Timestamp,
     random: Random,
 }
@@ -87,9 +100,15 @@ const QUOTAS_EVERY: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 impl Simulation {
     /// A simulation of `policies` in `world`, from its time to `end`.
-    pub fn new(mut world: World, policies: Vec<SimulatedPolicy>, end: Timestamp, mut random: Random) -> Self {
+    pub fn new(
+        mut world: World,
+        policies: Vec<SimulatedPolicy>,
+        end: Timestamp,
+        mut random: Random,
+    ) -> Self {
         let now = world.now;
-        let mut moments: Vec<Moments> = policies.iter().map(|p| Moments::new(p, now, end)).collect();
+        let mut moments: Vec<Moments> =
+            policies.iter().map(|p| Moments::new(p, now, end)).collect();
         for location in world.locations.values() {
             let times = location.points.iter().flat_map(|p| [p.data_time, p.started]);
             let times = times.chain(location.databases.iter().map(|d| d.created));
@@ -117,6 +136,7 @@ impl Simulation {
             serial: 0,
             end,
             last_trouble: now,
+            faults: 0,
             quotas_asked: now - QUOTAS_EVERY,
             random: random.fork(1),
         }
@@ -207,8 +227,14 @@ impl Simulation {
             self.lanes.iter_mut().for_each(|lane| lane.is_due = true);
         }
         match happening {
-            Happening::Begin(fault) => fault.begin(&mut self.trouble, &mut self.world),
-            Happening::End(fault) => fault.end(&mut self.trouble, &mut self.world),
+            Happening::Begin(fault) => {
+                self.faults += 1;
+                fault.begin(&mut self.trouble, &mut self.world);
+            }
+            Happening::End(fault) => {
+                self.faults = self.faults.saturating_sub(1);
+                fault.end(&mut self.trouble, &mut self.world);
+            }
             Happening::Change(location, change) => drop(self.world.change(location, change)),
             Happening::Plant(policy) => self.plant(*policy),
             Happening::NewContents => self.world.change_contents(true),
@@ -231,8 +257,10 @@ impl Simulation {
         }
     }
 
-    /// What a person does when the trouble is over.
+    /// What a person does when the trouble is over; from then on everything takes its usual time.
     fn look_after(&mut self) {
+        self.world.pace.steady = true;
+        self.last_trouble = self.world.now;
         let now = self.world.now;
         let locations: Vec<_> = self.world.locations.keys().cloned().collect();
         for location in locations {
@@ -250,9 +278,15 @@ impl Simulation {
     }
 
     /// Runs something with all that a run stands on.
-    pub(crate) fn with_context<R>(&mut self, policy: usize, run: impl FnOnce(&mut RunContext<'_>) -> R) -> R {
+    pub(crate) fn with_context<R>(
+        &mut self,
+        policy: usize,
+        run: impl FnOnce(&mut RunContext<'_>) -> R,
+    ) -> R {
         let now = self.world.now;
-        self.checks.is_calm = now.duration_since(self.last_trouble) > CALM_AFTER;
+        self.checks.is_calm = self.faults == 0
+            && self.world.pace.steady
+            && now.duration_since(self.last_trouble) > CALM_AFTER;
         let with_quotas = now.duration_since(self.quotas_asked) >= QUOTAS_EVERY;
         let mut context = RunContext {
             now: now + self.trouble.clock,
@@ -271,14 +305,25 @@ impl Simulation {
         self.note_run(policy, FunctionKind::Offsite, &run, observer);
     }
 
-    fn note_run(&mut self, policy: usize, function: FunctionKind, run: &FunctionRun, observer: &mut impl Observer) {
+    fn note_run(
+        &mut self,
+        policy: usize,
+        function: FunctionKind,
+        run: &FunctionRun,
+        observer: &mut impl Observer,
+    ) {
         self.runs += 1;
         let now = self.world.now;
         if !run.done.is_empty() {
             self.moments.iter_mut().for_each(|m| m.note(now));
         }
         if self.keeps_history {
-            let entry = |done: &crate::functions::Done| HistoryEntry { at: now, policy, function, done: done.clone() };
+            let entry = |done: &crate::functions::Done| HistoryEntry {
+                at: now,
+                policy,
+                function,
+                done: done.clone(),
+            };
             self.history.extend(run.done.iter().map(entry));
         }
         if !self.notifiers.is_empty() {

@@ -10,8 +10,8 @@ mod stores;
 
 pub use change::Change;
 pub use rds::SnapshotOrder;
-pub use stores::{DumpServer, DumpStore, SimulatedDatabase, store_address};
 pub(crate) use stores::{DumpOrder, server_name};
+pub use stores::{DumpServer, DumpStore, SimulatedDatabase, store_address};
 
 use crate::random::Random;
 use jiff::{SignedDuration, Timestamp};
@@ -225,8 +225,7 @@ impl World {
                 let late = |p: &mut RecoveryPoint| p.started.is_some_and(|t| t > listed);
                 hidden.push((bare, points.extract_if(.., late).collect()));
             }
-            let databases =
-                if n == 0 { std::mem::take(&mut fleet.databases) } else { Vec::new() };
+            let databases = if n == 0 { std::mem::take(&mut fleet.databases) } else { Vec::new() };
             inventory.locations.insert(location.clone(), LocationInventory { databases, points });
         }
         let answer = plan(&mut inventory);

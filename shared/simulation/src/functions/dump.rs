@@ -18,7 +18,12 @@ use store::{StoredBackup, place};
 type Listing = Result<Vec<StoredBackup>, OperationError>;
 
 fn unreachable_store() -> OperationError {
-    OperationError::with_hint(Refusal::Unreachable, "list dumps", "timed out", "look at the network")
+    OperationError::with_hint(
+        Refusal::Unreachable,
+        "list dumps",
+        "timed out",
+        "look at the network",
+    )
 }
 
 impl RunContext<'_> {
@@ -55,7 +60,15 @@ impl RunContext<'_> {
         let server = self.world.servers.get(&server_name(&self.policy.owner, name));
         let there = server.into_iter().flat_map(|s| s.databases.keys());
         let mut all: Vec<String> = there.filter(|d| group.has_database(d)).cloned().collect();
-        all.extend(group.databases.named().iter().filter(|d| !all.contains(d)).cloned().collect::<Vec<_>>());
+        all.extend(
+            group
+                .databases
+                .named()
+                .iter()
+                .filter(|d| !all.contains(d))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
         all
     }
 
@@ -140,7 +153,13 @@ impl RunContext<'_> {
             for database in self.dumped_databases(name, group) {
                 let addresses = place::store_configs(group).map(store_address);
                 let places = addresses.zip(self.lend_dumps(group, &database)).collect();
-                seen.push(DatabaseDumps { group: name, rules: group, database, whole_group: true, places });
+                seen.push(DatabaseDumps {
+                    group: name,
+                    rules: group,
+                    database,
+                    whole_group: true,
+                    places,
+                });
             }
         }
         if seen.is_empty() {
@@ -161,7 +180,14 @@ impl RunContext<'_> {
             let configs: Vec<_> = place::store_configs(rules).map(store_address).collect();
             let (at, point) = (&configs[step.action.place], step.action.point.point());
             let of = (at.as_str(), step.action.place);
-            self.checks.before_dump_delete(self.world, self.policy, (&step.action.group, rules), of, point, self.now);
+            self.checks.before_dump_delete(
+                self.world,
+                self.policy,
+                (&step.action.group, rules),
+                of,
+                point,
+                self.now,
+            );
             let world = &mut *self.world;
             let answer = caller.call(CallKind::Delete, || world.delete_dump(at, &point.arn));
             let done = Done {
@@ -189,7 +215,8 @@ fn take_dump(
 ) -> Result<(), Refusal> {
     let Some(rule) = group.dumps.get(&take.reason) else { return Err(Refusal::Refused) };
     let server = world.servers.get(&server_name(owner, &take.group)).filter(|s| s.is_up);
-    let content = server.and_then(|s| s.databases.get(&take.database)).ok_or(Refusal::Database)?.content;
+    let content =
+        server.and_then(|s| s.databases.get(&take.database)).ok_or(Refusal::Database)?.content;
     if let Some(same) = &take.same_as {
         let fingerprint = format!("{content:0>64x}");
         let there = world.stores.get(home).and_then(|s| s.backups.get(&take.database));
@@ -201,10 +228,12 @@ fn take_dump(
             return Ok(());
         }
     }
-    let template = place::key_template_for(&group.stored, group, rule).map_err(|_| Refusal::Store)?;
+    let template =
+        place::key_template_for(&group.stored, group, rule).map_err(|_| Refusal::Store)?;
     let table = take.table.as_deref().unwrap_or_default();
     let run = format!("{:x}", world.now.as_second());
-    let keys = template.candidate_keys(&take.database, take.reason.as_str(), table, world.now, &run);
+    let keys =
+        template.candidate_keys(&take.database, take.reason.as_str(), table, world.now, &run);
     for key in keys.map_err(|_| Refusal::Store)? {
         let order = DumpOrder {
             owner,

@@ -14,9 +14,9 @@ impl RunContext<'_> {
             unobserved: &trouble.unobserved,
             listed_at,
         };
-        let plan = self
-            .world
-            .with_inventory(&view, |seen| retention::plan_snapshots(&policy.policy, seen, now, false));
+        let plan = self.world.with_inventory(&view, |seen| {
+            retention::plan_snapshots(&policy.policy, seen, now, false)
+        });
         let mut run = FunctionRun { findings: plan.plan.findings, ..FunctionRun::default() };
         let mut caller = Caller::new(trouble, self.random);
         self.checks.begin_retention(self.world, policy);

@@ -30,16 +30,18 @@ impl RunContext<'_> {
         let mut run = FunctionRun { findings: plan.findings, ..FunctionRun::default() };
         let mut caller = Caller::new(trouble, self.random);
         for step in plan.steps {
-            let SnapshotAction::Take { family, database, id, tags, resource_id } = &step.action else {
+            let SnapshotAction::Take { family, database, id, tags, resource_id } = &step.action
+            else {
                 continue;
             };
             self.checks.before_snapshot(self.world, policy, trouble, &step.action, now);
             let order = SnapshotOrder { kind: *family, database, id, tags };
             let world = &mut *self.world;
-            let answer = caller.call(CallKind::Create, || match world.create_snapshot(&home, &order) {
-                Err(Refusal::Exists) if is_same(world, &home, &order, resource_id) => Ok(()),
-                answer => answer,
-            });
+            let answer =
+                caller.call(CallKind::Create, || match world.create_snapshot(&home, &order) {
+                    Err(Refusal::Exists) if is_same(world, &home, &order, resource_id) => Ok(()),
+                    answer => answer,
+                });
             let done = Done {
                 kind: DoneKind::Snapshot,
                 asset: step.asset.clone(),

@@ -40,7 +40,8 @@ impl<'d> Deletion<'d> {
         let of = |d: &&RdsDatabase| d.family == point.family && d.resource_id == point.resource_id;
         let alive = here.iter().find(of);
         let tags = BTreeMap::new();
-        let named = |g: &&DatabaseGroup| evaluate_selector(&g.select, &point.database, &tags).is_ok();
+        let named =
+            |g: &&DatabaseGroup| evaluate_selector(&g.select, &point.database, &tags).is_ok();
         let group = alive.and_then(|d| group_of(policy, d));
         let group = group.or_else(|| policy.policy.databases.values().find(named));
         Self { world, policy, home, at: without_roles(at), point, alive, group, now }
@@ -110,12 +111,18 @@ impl<'d> Deletion<'d> {
             if trouble.unobserved.contains(&to) {
                 return Some(format!("{to} was not observed"));
             }
-            let copies: Vec<&RecoveryPoint> = self.lineage(&to).filter(|p| p.is_owned_by(&self.policy.owner)).collect();
-            let of = |p: &&&RecoveryPoint| p.marks.copy_of.as_deref() == Some(self.point.arn.as_str());
+            let copies: Vec<&RecoveryPoint> =
+                self.lineage(&to).filter(|p| p.is_owned_by(&self.policy.owner)).collect();
+            let of =
+                |p: &&&RecoveryPoint| p.marks.copy_of.as_deref() == Some(self.point.arn.as_str());
             let listed = |p: &RecoveryPoint| {
                 trouble.stale.is_none_or(|lag| p.started.is_none_or(|t| t <= self.world.now - lag))
             };
-            if copies.iter().filter(of).any(|p| p.state == RecoveryPointState::InFlight && listed(p)) {
+            if copies
+                .iter()
+                .filter(of)
+                .any(|p| p.state == RecoveryPointState::InFlight && listed(p))
+            {
                 return Some(format!("its copy to {to} is in flight"));
             }
             if copies.iter().filter(of).any(|p| p.is_complete()) {
@@ -131,7 +138,8 @@ impl<'d> Deletion<'d> {
             let times: BTreeSet<Timestamp> =
                 sources.chain(there.copied()).filter_map(|p| p.data_time).collect();
             let times: Vec<Timestamp> = times.into_iter().collect();
-            is_kept(at, &times, &rule.keep, self.now).then(|| format!("{to} wants a copy and has none"))
+            is_kept(at, &times, &rule.keep, self.now)
+                .then(|| format!("{to} wants a copy and has none"))
         })
     }
 }
@@ -172,13 +180,18 @@ impl Checks {
         let id = format!("{} at {}", point.id, d.at);
         let true_now = world.now;
         let is_ours = point.is_owned_by(&policy.owner) && !point.automated;
-        self.expect(is_ours, true_now, "own-points-only", || format!("{id} is not of {}", policy.owner));
+        self.expect(is_ours, true_now, "own-points-only", || {
+            format!("{id} is not of {}", policy.owner)
+        });
         let all = policy.policy.databases.values().flat_map(|g| &g.holds);
-        let named = all.filter(|h| h.eq_ignore_ascii_case(&point.id) || h.eq_ignore_ascii_case(&point.arn));
+        let named =
+            all.filter(|h| h.eq_ignore_ascii_case(&point.id) || h.eq_ignore_ascii_case(&point.arn));
         let held = point.marks.hold.is_some() || named.count() > 0;
         self.expect(!held, true_now, "held", || format!("{id} is held"));
         let seen = !trouble.unobserved.contains(&d.at) && !trouble.unobserved.contains(&d.home);
-        self.expect(seen, true_now, "gap", || format!("{id} goes, and its location or home was not observed"));
+        self.expect(seen, true_now, "gap", || {
+            format!("{id} goes, and its location or home was not observed")
+        });
         let may = d.at.account == d.home.account
             || at.role.as_ref().is_some_and(|roles| roles.delete.is_some());
         self.expect(may, true_now, "vault", || format!("{id} is another account's to delete"));
@@ -202,35 +215,53 @@ impl Checks {
     fn check_data(&mut self, d: &Deletion<'_>, trouble: &Trouble, id: &str) {
         let now = d.world.now;
         let unselected = d.alive.is_some_and(|a| group_of(d.policy, a).is_none());
-        self.expect(!unselected, now, "left-the-policy", || format!("{id} is of a living database in no group"));
+        self.expect(!unselected, now, "left-the-policy", || {
+            format!("{id} is of a living database in no group")
+        });
         let unruled = d.point.reasons().into_iter().find(|r| d.rules(r).is_empty());
-        self.expect(unruled.is_none(), now, "no-rule", || format!("{id}: no rule speaks of {unruled:?}"));
+        self.expect(unruled.is_none(), now, "no-rule", || {
+            format!("{id}: no rule speaks of {unruled:?}")
+        });
         let kept = d.kept_at(d.now);
-        self.expect(kept.is_none(), now, "retention", || format!("{id} goes, and a rule keeps it: {kept:?}"));
+        self.expect(kept.is_none(), now, "retention", || {
+            format!("{id} goes, and a rule keeps it: {kept:?}")
+        });
         // A clock that is ahead by more than a schedule's interval and grace deletes nothing early.
         let interval = SignedDuration::from_hours(24 * 32);
         if trouble.clock > SignedDuration::from_hours(54) && d.alive.is_some() {
             let kept = d.kept_at(now + SignedDuration::from_hours(54));
-            let often = d.group.is_some_and(|g| d.point.reasons().iter().all(|r| {
-                let rule = g.snapshots.iter().find(|(name, _)| name.as_str() == *r);
-                rule.and_then(|(_, s)| s.when.as_ref()).is_some_and(|w| {
-                    let last = super::last_due(d.policy, w, now);
-                    let before = last.and_then(|l| super::last_due(d.policy, w, l - SignedDuration::from_secs(1)));
-                    last.zip(before).is_some_and(|(l, b)| l.duration_since(b) < interval / 20)
+            let often = d.group.is_some_and(|g| {
+                d.point.reasons().iter().all(|r| {
+                    let rule = g.snapshots.iter().find(|(name, _)| name.as_str() == *r);
+                    rule.and_then(|(_, s)| s.when.as_ref()).is_some_and(|w| {
+                        let last = super::last_due(d.policy, w, now);
+                        let before = last.and_then(|l| {
+                            super::last_due(d.policy, w, l - SignedDuration::from_secs(1))
+                        });
+                        last.zip(before).is_some_and(|(l, b)| l.duration_since(b) < interval / 20)
+                    })
                 })
-            }));
+            });
             self.expect(kept.is_none() || !often, now, "clock", || {
                 format!("{id} goes by a clock that is {:?} ahead: {kept:?}", trouble.clock)
             });
         }
         let not_made = d.not_made();
-        self.expect(not_made.is_none(), now, "backups-not-made", || format!("{id} goes, and {not_made:?}"));
+        self.expect(not_made.is_none(), now, "backups-not-made", || {
+            format!("{id} goes, and {not_made:?}")
+        });
         let needed = d.needed_by(trouble);
-        self.expect(needed.is_none(), now, "copy-still-needed", || format!("{id} goes, and {needed:?}"));
+        self.expect(needed.is_none(), now, "copy-still-needed", || {
+            format!("{id} goes, and {needed:?}")
+        });
         let floor = d.group.map_or(1, |g| g.keep_at_least.get() as usize);
-        let good = d.lineage(&d.at).filter(|p| counts(p, &d.policy.owner) && p.data_time > d.point.data_time);
+        let good = d.lineage(&d.at).filter(|p| {
+            counts(p, &d.policy.owner) && p.arn != d.point.arn && p.data_time >= d.point.data_time
+        });
         let newer = good.count();
-        self.expect(newer >= floor, now, "minimum", || format!("{id} goes, and only {newer} newer ones stay"));
+        self.expect(newer >= floor, now, "minimum", || {
+            format!("{id} goes, and only {newer} newer ones stay")
+        });
     }
 
     fn check_limit(&mut self, d: &Deletion<'_>, id: &str) {
@@ -239,7 +270,10 @@ impl Checks {
         *gone += 1;
         let (good, gone) = (*good, *gone);
         #[expect(clippy::cast_precision_loss, reason = "small counts")]
-        let over = gone > limit.count as usize || gone as f64 > limit.share.fraction() * good as f64 + 1.0;
-        self.expect(!over, d.world.now, "delete-limit", || format!("{id} is one of {gone} that go, of {good}"));
+        let over =
+            gone > limit.count as usize || gone as f64 > limit.share.fraction() * good as f64 + 1.0;
+        self.expect(!over, d.world.now, "delete-limit", || {
+            format!("{id} is one of {gone} that go, of {good}")
+        });
     }
 }

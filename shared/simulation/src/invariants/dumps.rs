@@ -31,7 +31,10 @@ impl Checks {
         let when = rules.dumps.get(&take.reason).and_then(|d| d.when.as_ref());
         let due = when.and_then(|when| last_due(policy, when, now));
         self.expect(take.slot == due, world.now, "right-slot", || {
-            format!("a dump of {} is for {:?}, and {} was due at {due:?}", take.database, take.slot, take.reason)
+            format!(
+                "a dump of {} is for {:?}, and {} was due at {due:?}",
+                take.database, take.slot, take.reason
+            )
         });
         let there = world.stores.get(home).and_then(|s| s.backups.get(&take.database));
         let same = |b: &&StoredBackup| {
@@ -66,39 +69,56 @@ impl Checks {
         let id = &point.arn;
         let at = world.now;
         let ours = manifest.is_some_and(|m| m.owner == policy.owner && m.group == group.as_str());
-        self.expect(ours, at, "own-points-only", || format!("{id} has no record of {}", policy.owner));
+        self.expect(ours, at, "own-points-only", || {
+            format!("{id} has no record of {}", policy.owner)
+        });
         let (Some(backup), Some(manifest)) = (of, manifest) else { return };
-        let held = backup.hold.is_some() || rules.holds.iter().any(|h| h.eq_ignore_ascii_case(&backup.key));
+        let held = backup.hold.is_some()
+            || rules.holds.iter().any(|h| h.eq_ignore_ascii_case(&backup.key));
         self.expect(!held, at, "held", || format!("{id} is held"));
         let locked = manifest.locked_until.is_some_and(|until| until > now);
         self.expect(!locked, at, "locked", || format!("{id} is locked"));
         let every = rules.all_dumps();
         let Some((reason, rule)) = every.iter().find(|(r, _)| r.as_str() == manifest.reason) else {
-            self.expect(false, at, "no-rule", || format!("{id}: no rule speaks of {}", manifest.reason));
+            self.expect(false, at, "no-rule", || {
+                format!("{id}: no rule speaks of {}", manifest.reason)
+            });
             return;
         };
         let own = place.checked_sub(1).and_then(|n| rules.also_stored[n].keep.as_ref());
         let keep = own.unwrap_or(&rule.keep);
         let good = |b: &&StoredBackup| {
-            b.committed_manifest().is_some_and(|m| m.reason == reason.as_str() && m.owner == policy.owner)
+            b.committed_manifest()
+                .is_some_and(|m| m.reason == reason.as_str() && m.owner == policy.owner)
         };
         let times = times_of(all.iter().filter(good));
         let kept = backup.data_times().find(|t| is_kept(*t, &times, keep, now));
-        self.expect(kept.is_none(), at, "retention", || format!("{id} goes, and {keep:?} keeps {kept:?}"));
+        self.expect(kept.is_none(), at, "retention", || {
+            format!("{id} goes, and {keep:?} keeps {kept:?}")
+        });
         let due = rule.when.as_ref().and_then(|when| owed(policy, when, now));
         let made = |due: Timestamp| times.iter().any(|t| *t <= now && *t + BEFORE_DUE >= due);
         self.expect(due.is_none_or(made), at, "backups-not-made", || {
             format!("{id} goes, and {reason} was due at {due:?}")
         });
-        let newer = all.iter().filter(|b| b.is_committed() && b.data_time() > backup.data_time()).count();
+        let newer = all
+            .iter()
+            .filter(|b| {
+                b.is_committed() && b.uri != backup.uri && b.data_time() >= backup.data_time()
+            })
+            .count();
         let floor = rules.keep_at_least.get() as usize;
-        self.expect(newer >= floor, at, "minimum", || format!("{id} goes, and only {newer} newer ones stay"));
+        self.expect(newer >= floor, at, "minimum", || {
+            format!("{id} goes, and only {newer} newer ones stay")
+        });
         if place == 0 {
             let needed = rules.also_stored.iter().find_map(|second| {
                 let rule = second.keep.as_ref().unwrap_or(keep);
                 lacks_copy(world, &store_address(second), all, backup, rule, now)
             });
-            self.expect(needed.is_none(), at, "copy-still-needed", || format!("{id} goes, and {needed:?}"));
+            self.expect(needed.is_none(), at, "copy-still-needed", || {
+                format!("{id} goes, and {needed:?}")
+            });
         }
         let _ = place::store_configs(rules);
     }
@@ -126,7 +146,8 @@ fn lacks_copy(
     if there.iter().any(|b| same(&b)) {
         return None;
     }
-    let of = |b: &&StoredBackup| b.committed_manifest().is_some_and(|m| m.reason == manifest.reason);
+    let of =
+        |b: &&StoredBackup| b.committed_manifest().is_some_and(|m| m.reason == manifest.reason);
     let times = times_of(home.iter().filter(of).chain(there.iter().copied().filter(of)));
     let wanted = backup.data_times().any(|t| is_kept(t, &times, keep, now));
     wanted.then(|| format!("{address} wants a copy and has none"))

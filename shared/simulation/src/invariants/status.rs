@@ -1,12 +1,7 @@
 //! What `freshness` says, held against what there is: nobody is told green for what is not.
 
 use super::{Checks, counts, group_of, last_due};
-use crate::{
-    functions::FunctionRun,
-    policies::SimulatedPolicy,
-    trouble::Trouble,
-    world::World,
-};
+use crate::{functions::FunctionRun, policies::SimulatedPolicy, trouble::Trouble, world::World};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     catalog::{Location, RdsDatabase, RecoveryPoint},
@@ -16,6 +11,7 @@ use shared::{
 
 /// Clocks may differ by this much.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// Time in which a slot is served when nothing is in the way: a run, and a busy hour.
 const SERVED_WITHIN: SignedDuration = SignedDuration::from_hours(3);
 
@@ -35,8 +31,13 @@ impl Checks {
             return;
         }
         if trouble.unobserved.contains(&home) {
-            let gap = run.findings.iter().any(|f| f.what == FindingCode::Gap && f.severity == Severity::Critical);
-            self.expect(gap, world.now, "gap-is-said", || "home was not observed, and that is not critical".into());
+            let gap = run
+                .findings
+                .iter()
+                .any(|f| f.what == FindingCode::Gap && f.severity == Severity::Critical);
+            self.expect(gap, world.now, "gap-is-said", || {
+                "home was not observed, and that is not critical".into()
+            });
             return;
         }
         let fleet = world.at(&home).map_or(&[][..], |f| &f.databases);
@@ -47,7 +48,10 @@ impl Checks {
         if self.is_calm {
             let critical = run.findings.iter().find(|f| f.severity == Severity::Critical);
             self.expect(critical.is_none(), world.now, "green-again", || {
-                format!("all is calm for long, and still: {}", critical.map_or_else(String::new, ToString::to_string))
+                format!(
+                    "all is calm for long, and still: {}",
+                    critical.map_or_else(String::new, ToString::to_string)
+                )
             });
         }
     }
@@ -64,19 +68,30 @@ impl Checks {
         // An instance and a cluster of one name have a row each.
         let rows: Vec<_> = run.assets.iter().filter(|a| a.asset == database.id).collect();
         let id = &database.id;
-        self.expect(!rows.is_empty(), world.now, "every-asset-has-a-row", || format!("{id} has none"));
+        self.expect(!rows.is_empty(), world.now, "every-asset-has-a-row", || {
+            format!("{id} has none")
+        });
         let is_bad = |bad: Severity| rows.iter().any(|r| r.worst >= Some(bad));
         let home = policy.home();
         let newest = newest_of(world, &home, database, now, |p| !p.marks.transfer);
-        let is_young = |most: SignedDuration| database.created.is_some_and(|c| now.duration_since(c) < most);
+        let is_young =
+            |most: SignedDuration| database.created.is_some_and(|c| now.duration_since(c) < most);
         if let Some(most) = group.objectives.max_age.as_ref().map(|p| p.duration()) {
-            let stale = newest.is_none_or(|t| now.duration_since(t) > most) && !(newest.is_none() && is_young(most));
+            let stale = newest.is_none_or(|t| now.duration_since(t) > most)
+                && !(newest.is_none() && is_young(most));
             self.expect(!stale || is_bad(Severity::Critical), world.now, "stale-is-critical", || {
                 format!("{id} has its newest data of {newest:?} and may have it {most:?} old, and is {:?}", rows[0].worst)
             });
         }
         for rule in &group.copies {
-            self.check_copies(world, policy, (database, rule), newest.is_some(), is_bad(Severity::Critical), now);
+            self.check_copies(
+                world,
+                policy,
+                (database, rule),
+                newest.is_some(),
+                is_bad(Severity::Critical),
+                now,
+            );
         }
         if self.is_calm && trouble.stale.is_none() {
             self.check_slots(world, policy, database, group, now);
@@ -118,7 +133,9 @@ impl Checks {
         now: Timestamp,
     ) {
         for (reason, rule) in &group.snapshots {
-            let Some(due) = rule.when.as_ref().and_then(|w| last_due(policy, w, now - SERVED_WITHIN)) else { continue };
+            let due = rule.when.as_ref().and_then(|w| last_due(policy, w, now - SERVED_WITHIN));
+            // Later its own rule may have let it go.
+            let Some(due) = due.filter(|due| now.duration_since(*due) < DAY) else { continue };
             let here = world.at(&policy.home()).map_or(&[][..], |f| &f.points);
             let served = here.iter().any(|p| {
                 p.resource_id == database.resource_id

@@ -18,15 +18,20 @@ fn the_oracle_and_the_rules_agree_on_what_is_kept_of_any_history() {
     let start: Timestamp = "2026-11-20T12:00:00Z".parse().expect("a time");
     for round in 0..200 {
         let now = start + SignedDuration::from_hours(round * 37);
-        let mut times: Vec<Timestamp> =
-            (0..random.below(40)).map(|_| now - SignedDuration::from_mins(random.between(-60, 800_000))).collect();
+        let mut times: Vec<Timestamp> = (0..random.below(40))
+            .map(|_| now - SignedDuration::from_mins(random.between(-60, 800_000)))
+            .collect();
         times.sort_unstable();
         times.dedup();
         let keyed: Vec<_> = times.iter().map(|t| (*t, *t)).collect();
         for rule in rules.iter().map(|r| self::rule(r.clone())) {
             let kept = reasons_to_keep(&keyed, &rule, now);
             for at in &times {
-                assert_eq!(is_kept(*at, &times, &rule, now), kept.contains_key(at), "{at} at {now} by {rule:?}");
+                assert_eq!(
+                    is_kept(*at, &times, &rule, now),
+                    kept.contains_key(at),
+                    "{at} at {now} by {rule:?}"
+                );
             }
         }
     }
@@ -34,7 +39,8 @@ fn the_oracle_and_the_rules_agree_on_what_is_kept_of_any_history() {
 
 #[test]
 fn the_oracle_and_the_schedule_agree_on_every_slot_of_every_zone_s_year() {
-    for zone in ["UTC", "Europe/Sofia", "America/New_York", "Australia/Lord_Howe", "Europe/London"] {
+    for zone in ["UTC", "Europe/Sofia", "America/New_York", "Australia/Lord_Howe", "Europe/London"]
+    {
         for cron in ["30 2 * * *", "0 0 1 * *", "15 1 * * 0", "5 * * * *"] {
             let when = serde_json::json!({ "cron": cron, "time_zone": zone });
             let when: ScheduleConfig = serde_json::from_value(when).expect("a schedule");
@@ -44,7 +50,11 @@ fn the_oracle_and_the_schedule_agree_on_every_slot_of_every_zone_s_year() {
             let start: Timestamp = "2026-03-01T00:07:00Z".parse().expect("a time");
             for step in 0..300 {
                 let now = start + SignedDuration::from_mins(step * 60 * 29 + step);
-                assert_eq!(simple.last_due(now), schedule.last_due(now), "{cron} in {zone} at {now}");
+                assert_eq!(
+                    simple.last_due(now),
+                    schedule.last_due(now),
+                    "{cron} in {zone} at {now}"
+                );
             }
         }
     }

@@ -30,7 +30,7 @@ pub fn draw_scenario(seed: u64, days: i64) -> Scenario {
     let mut random = Random::from_seed(seed);
     let count = 1 + random.below(3);
     let all = i64::try_from(count).unwrap_or(1);
-    let most = if random.one_in(8) { 40 } else { 14 };
+    let most = if random.one_in(12) { 40 } else { 10 };
     let databases: Vec<usize> = (0..count)
         .map(|_| usize::try_from(random.between(8 / all + 1, most / all)).unwrap_or(8))
         .collect();
@@ -59,10 +59,16 @@ fn draw_policy(n: usize, count: usize, random: &mut Random) -> String {
     let weekly = random.pick(&["\"0 4 * * 0\"", "\"45 1 1 * *\"", "\"15 2 * * 3\""]);
     let in_flight = random.between(3, 20);
     let copies = random.pick(&["{ newest: 2 }", "{ daily: 2, weekly: 1 }", "{ for: 4d }"]);
-    let automated = if random.one_in(3) { "\n      - { to: vault, of: [automated], keep: { newest: 2 } }" } else { "" };
-    let max_age = random.pick(&["objectives: { max_age: 26h }", "objectives: { max_age: 40h }", "expect: 1"]);
-    let retention = if random.one_in(5) { "\nretention: { schedule: { cron: \"0 5 * * *\" } }" } else { "" };
-    let hourly = if random.one_in(8) {
+    let automated = if random.one_in(3) {
+        "\n      - { to: vault, of: [automated], keep: { newest: 2 } }"
+    } else {
+        ""
+    };
+    let max_age =
+        random.pick(&["objectives: { max_age: 26h }", "objectives: { max_age: 40h }", "expect: 1"]);
+    let retention =
+        if random.one_in(5) { "\nretention: { schedule: { cron: \"0 5 * * *\" } }" } else { "" };
+    let hourly = if random.one_in(20) {
         "\n      hourly: { when: { cron: \"10 * * * *\" }, keep: { hourly: 3 } }"
     } else {
         ""
@@ -122,15 +128,29 @@ fn draw_dumps(home: &str, random: &mut Random) -> String {
     )
 }
 
-fn draw_pieces(count: usize, start: Timestamp, calm_from: Timestamp, random: &mut Random) -> Vec<Piece> {
+fn draw_pieces(
+    count: usize,
+    start: Timestamp,
+    calm_from: Timestamp,
+    random: &mut Random,
+) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut at = start + SignedDuration::from_hours(random.between(24, 24 * 6));
     while at < calm_from - DAY {
         let policy = random.below(count);
         if random.one_in(2) {
-            let usual = if random.one_in(6) { (24 * 5, 24 * 24) } else { (1, 60) };
-            let until = at + SignedDuration::from_mins(60 * random.between(usual.0, usual.1));
-            pieces.push(Piece::Fault(at, until.min(calm_from - DAY), draw_fault(policy, random)));
+            let fault = draw_fault(policy, random);
+            let hours = match fault {
+                Fault::FailingSnapshots(_) | Fault::FailingCopies(_) | Fault::Unobserved(_)
+                    if random.one_in(2) =>
+                {
+                    random.between(24 * 5, 24 * 24)
+                }
+                Fault::Clock(_) | Fault::StaleLists(_) => random.between(1, 8),
+                _ => random.between(1, 30),
+            };
+            let until = at + SignedDuration::from_hours(hours);
+            pieces.push(Piece::Fault(at, until.min(calm_from - DAY), fault));
         } else {
             pieces.push(Piece::Moment(at, draw_moment(policy, random)));
         }
@@ -162,7 +182,11 @@ fn draw_fault(policy: usize, random: &mut Random) -> Fault {
         6 => Fault::StaleLists(SignedDuration::from_mins(random.between(1, 12))),
         7 => Fault::FailingSnapshots(*random.pick(&[30, 100])),
         8 => Fault::FailingCopies(*random.pick(&[30, 100])),
-        9 => Fault::KeyDisabled(format!("arn:aws:kms:{}:{ACCOUNT}:key/{}", home.region, random.pick(&["home", "dr", "transfer"]))),
+        9 => Fault::KeyDisabled(format!(
+            "arn:aws:kms:{}:{ACCOUNT}:key/{}",
+            home.region,
+            random.pick(&["home", "dr", "transfer"])
+        )),
         10 => Fault::Quota(random.pick(&any).clone(), random.below(60)),
         11 => Fault::Clock(SignedDuration::from_hours(hours(random))),
         12 => Fault::Events,

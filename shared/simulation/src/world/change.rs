@@ -171,8 +171,7 @@ impl World {
         let all = &mut self.at_mut(at).points;
         let count = all.len().max(1);
         let point = all.get_mut(which % count)?;
-        point.marks.hold =
-            if point.marks.hold.is_none() { Some("a court".into()) } else { None };
+        point.marks.hold = if point.marks.hold.is_none() { Some("a court".into()) } else { None };
         Some(format!("{} is held or released", point.id))
     }
 

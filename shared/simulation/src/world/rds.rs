@@ -77,7 +77,11 @@ impl World {
     ///
     /// # Errors
     /// As RDS refuses.
-    pub fn create_snapshot(&mut self, at: &Location, order: &SnapshotOrder<'_>) -> Result<(), Refusal> {
+    pub fn create_snapshot(
+        &mut self,
+        at: &Location,
+        order: &SnapshotOrder<'_>,
+    ) -> Result<(), Refusal> {
         let fleet = self.at(at).ok_or(Refusal::Missing)?;
         let named = |d: &&RdsDatabase| d.family == order.kind && d.id == order.database;
         let database = fleet.databases.iter().find(named).ok_or(Refusal::Missing)?;
@@ -156,8 +160,13 @@ impl World {
     ///
     /// # Errors
     /// As RDS refuses.
-    pub fn copy_snapshot(&mut self, to: &Location, order: &SnapshotCopyRequest) -> Result<(), Refusal> {
-        let source = self.locations.values().flat_map(|f| &f.points).find(|p| p.arn == order.source);
+    pub fn copy_snapshot(
+        &mut self,
+        to: &Location,
+        order: &SnapshotCopyRequest,
+    ) -> Result<(), Refusal> {
+        let source =
+            self.locations.values().flat_map(|f| &f.points).find(|p| p.arn == order.source);
         let source = source.cloned().ok_or(Refusal::Missing)?;
         if !source.is_complete() {
             return Err(Refusal::Busy);
@@ -271,7 +280,8 @@ impl World {
 
     /// RDS's own daily snapshot of a database, and the end of those that are older than its retention.
     pub(super) fn take_automated(&mut self, at: &Location, resource_id: &str) {
-        let found = self.at(at).and_then(|f| f.databases.iter().find(|d| d.resource_id == resource_id));
+        let found =
+            self.at(at).and_then(|f| f.databases.iter().find(|d| d.resource_id == resource_id));
         let Some(database) = found.cloned() else { return };
         let next = self.now + DAY;
         let again = PendingEnd::Automated { at: at.clone(), resource_id: resource_id.to_owned() };

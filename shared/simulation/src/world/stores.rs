@@ -81,7 +81,11 @@ impl World {
     ///
     /// # Errors
     /// If the server is down, or something has the key.
-    pub(crate) fn take_dump(&mut self, address: &str, order: &DumpOrder<'_>) -> Result<(), Refusal> {
+    pub(crate) fn take_dump(
+        &mut self,
+        address: &str,
+        order: &DumpOrder<'_>,
+    ) -> Result<(), Refusal> {
         let server = self.servers.get(&server_name(order.owner, order.group));
         let server = server.filter(|s| s.is_up).ok_or(Refusal::Database)?;
         let of = server.databases.get(order.database).copied().ok_or(Refusal::Database)?;
@@ -99,7 +103,13 @@ impl World {
     }
 
     /// Notes beside a dump that the database was the same; false when it was not.
-    pub(crate) fn note_unchanged(&mut self, address: &str, database: &str, key: &str, at: Timestamp) {
+    pub(crate) fn note_unchanged(
+        &mut self,
+        address: &str,
+        database: &str,
+        key: &str,
+        at: Timestamp,
+    ) {
         let all = self.stores.entry(address.to_owned()).or_default();
         let there = all.backups.entry(database.to_owned()).or_default();
         if let Some(backup) = there.iter_mut().find(|b| b.key == key)
