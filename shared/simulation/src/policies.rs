@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::{
     catalog::Location,
     observe::snapshot_locations,
-    policy::{DatabaseGroup, Policy, RetentionRule, ScheduleConfig},
+    policy::{DatabaseGroup, Policy, RetentionRule, ScheduleConfig, text::Period},
     time::CronSchedule,
 };
 use std::collections::BTreeSet;
@@ -61,7 +61,7 @@ impl SimulatedPolicy {
             ages.extend(group_ages(group));
         }
         for group in self.policy.postgres.values() {
-            ages.extend(group.objectives.max_age.iter().map(|p| p.duration()));
+            ages.extend(group.objectives.max_age.iter().map(Period::duration));
             ages.extend(group.dumps.values().filter_map(|d| rule_age(&d.keep)));
             let own = group.also_stored.iter().filter_map(|s| s.keep.as_ref());
             ages.extend(own.filter_map(rule_age));
@@ -102,9 +102,9 @@ fn group_ages(group: &DatabaseGroup) -> impl Iterator<Item = SignedDuration> {
         .max_age
         .iter()
         .chain(group.copies.iter().filter_map(|c| c.max_age.as_ref()));
-    ages.into_iter().chain(most.map(|p| p.duration()).collect::<Vec<_>>())
+    ages.into_iter().chain(most.map(Period::duration).collect::<Vec<_>>())
 }
 
 fn rule_age(rule: &RetentionRule) -> Option<SignedDuration> {
-    rule.age.as_ref().map(shared::policy::text::Period::duration)
+    rule.age.as_ref().map(Period::duration)
 }

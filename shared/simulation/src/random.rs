@@ -1,7 +1,7 @@
 //! Random numbers whose values never change: a seed that found a fault is kept as a regression, so no crate's update may
 //! give it another history.
 
-/// SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
+/// `SplitMix64`: <https://prng.di.unimi.it/splitmix64.c>.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

@@ -181,7 +181,7 @@ impl Scenario {
                 let candidate = Self { kept: Some(fewer.clone()), ..self.clone() };
                 match candidate.play() {
                     Err(other) if other.rule == violation.rule => {
-                        (kept, violation) = (fewer, other)
+                        (kept, violation) = (fewer, other);
                     }
                     _ => from += size,
                 }

@@ -113,7 +113,9 @@ impl Simulation {
             let times = location.points.iter().flat_map(|p| [p.data_time, p.started]);
             let times = times.chain(location.databases.iter().map(|d| d.created));
             for time in times.flatten() {
-                moments.iter_mut().for_each(|m| m.note(time));
+                for m in &mut moments {
+                    m.note(time);
+                }
             }
         }
         let _ = world.take_changes();

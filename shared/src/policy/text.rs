@@ -262,12 +262,13 @@ impl BackupWindow {
 /// Compiled patterns that are remembered at most: policies have a few.
 const MAX_COMPILED_GLOBS: usize = 256;
 
+thread_local! {
+    static COMPILED: RefCell<BTreeMap<String, GlobMatcher>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 impl GlobPattern {
     /// What matches it, whole identifiers only. Compiled once: every plan asks it of every database.
     pub fn matcher(&self) -> GlobMatcher {
-        thread_local! {
-            static COMPILED: RefCell<BTreeMap<String, GlobMatcher>> = const { RefCell::new(BTreeMap::new()) };
-        }
         COMPILED.with_borrow_mut(|known| {
             if let Some(matcher) = known.get(&self.0) {
                 return matcher.clone();

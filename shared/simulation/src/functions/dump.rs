@@ -100,7 +100,7 @@ impl RunContext<'_> {
                 self.return_dumps(&group, &database, lent);
                 run.findings.extend(plan.findings);
                 for step in plan.steps {
-                    if self.apply_dump(&group, &step.asset, step.action, step.because, &mut run) {
+                    if self.apply_dump(&group, &step.asset, &step.action, step.because, &mut run) {
                         return run;
                     }
                 }
@@ -113,22 +113,22 @@ impl RunContext<'_> {
         &mut self,
         group: &PostgresGroup,
         asset: &str,
-        action: DumpAction,
+        action: &DumpAction,
         reason: String,
         run: &mut FunctionRun,
     ) -> bool {
         let home = store_address(&group.stored);
         let second = |to: usize| group.also_stored.get(to).map(store_address).unwrap_or_default();
-        let (kind, at, id) = match &action {
+        let (kind, at, id) = match action {
             DumpAction::Take(t) => (CallKind::Create, home.clone(), t.reason.to_string()),
             DumpAction::Copy(c) => (CallKind::Copy, second(c.to), c.from.clone()),
             DumpAction::Note(n) => (CallKind::Copy, second(n.to), n.key.clone()),
         };
-        if let DumpAction::Take(take) = &action {
+        if let DumpAction::Take(take) = action {
             self.checks.before_dump(self.world, self.policy, (&home, take), self.now);
         }
         let (world, owner) = (&mut *self.world, &self.policy.owner);
-        let answer = Caller::new(self.trouble, self.random).call(kind, || match &action {
+        let answer = Caller::new(self.trouble, self.random).call(kind, || match action {
             DumpAction::Take(take) => take_dump(world, owner, group, &home, take),
             DumpAction::Copy(c) => world.copy_dump((&home, &at), &c.database, &c.from),
             DumpAction::Note(n) => {
@@ -136,12 +136,12 @@ impl RunContext<'_> {
                 Ok(())
             }
         });
-        let kind = match &action {
+        let kind = match action {
             DumpAction::Take(_) => DoneKind::Dump,
             _ => DoneKind::Copy,
         };
         let done = Done { kind, asset: asset.to_owned(), id, at, reason };
-        run.note(answer, &action, done)
+        run.note(answer, action, done)
     }
 
     /// Deletes the dumps that no rule keeps.

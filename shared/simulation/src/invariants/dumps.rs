@@ -13,7 +13,7 @@ use shared::{
     policy::{PostgresGroup, RetentionRule, text::Name},
 };
 use std::collections::BTreeSet;
-use store::{StoredBackup, place};
+use store::StoredBackup;
 
 impl Checks {
     /// A dump is about to be taken on its schedule.
@@ -120,7 +120,6 @@ impl Checks {
                 format!("{id} goes, and {needed:?}")
             });
         }
-        let _ = place::store_configs(rules);
     }
 }
 
@@ -143,7 +142,7 @@ fn lacks_copy(
     let same = |b: &&StoredBackup| {
         b.committed_manifest().is_some_and(|m| m.file.sha256 == manifest.file.sha256)
     };
-    if there.iter().any(|b| same(&b)) {
+    if there.iter().any(same) {
         return None;
     }
     let of =

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::{
     catalog::{Location, RdsDatabase, RecoveryPoint},
     plan::{FindingCode, Severity},
-    policy::{DatabaseGroup, SnapshotCopyRule},
+    policy::{DatabaseGroup, SnapshotCopyRule, text::Period},
 };
 
 /// Clocks may differ by this much.
@@ -76,7 +76,7 @@ impl Checks {
         let newest = newest_of(world, &home, database, now, |p| !p.marks.transfer);
         let is_young =
             |most: SignedDuration| database.created.is_some_and(|c| now.duration_since(c) < most);
-        if let Some(most) = group.objectives.max_age.as_ref().map(|p| p.duration()) {
+        if let Some(most) = group.objectives.max_age.as_ref().map(Period::duration) {
             let stale = newest.is_none_or(|t| now.duration_since(t) > most)
                 && !(newest.is_none() && is_young(most));
             self.expect(!stale || is_bad(Severity::Critical), world.now, "stale-is-critical", || {
@@ -107,7 +107,7 @@ impl Checks {
         is_critical: bool,
         now: Timestamp,
     ) {
-        let Some(most) = rule.max_age.as_ref().map(|p| p.duration()) else { return };
+        let Some(most) = rule.max_age.as_ref().map(Period::duration) else { return };
         let Some(to) = Location::for_destination(&policy.policy, &rule.to) else { return };
         let ours = |p: &RecoveryPoint| {
             counts(p, &policy.owner)

@@ -65,7 +65,7 @@ impl Simulation {
         let mut next: Option<(Timestamp, usize)> = None;
         for (n, lane) in self.lanes.iter().enumerate() {
             let at = if all || lane.is_due {
-                Some(lane.tick)
+                Some(tick_at_or_after(lane.tick, lane.function.rate(), self.world.now))
             } else {
                 let since = lane.ran.unwrap_or(self.world.now);
                 let moment = match lane.function {

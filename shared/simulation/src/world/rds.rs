@@ -239,7 +239,9 @@ impl World {
                 }
             }
         }
-        ended.iter().for_each(|l| self.mark_changed(l));
+        for location in &ended {
+            self.mark_changed(location);
+        }
         Ok(())
     }
 
