@@ -17,8 +17,8 @@ pub struct Moments {
     points: BTreeSet<Timestamp>,
 }
 
-/// Moments of points are rounded up to this, which is the rate of the functions.
-const GRID_SECONDS: i64 = 900;
+/// Moments of points are rounded up to this: no tick lies between two whole minutes.
+const GRID_SECONDS: i64 = 60;
 
 fn round_up(at: Timestamp) -> Timestamp {
     let seconds = at.as_second().div_euclid(GRID_SECONDS) * GRID_SECONDS + GRID_SECONDS;
