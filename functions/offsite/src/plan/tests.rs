@@ -269,26 +269,21 @@ fn a_copy_at_home_for_the_transfer_keeps_its_own_option_group_and_its_copy_gets_
 
 #[test]
 fn a_snapshot_taken_anew_for_its_slot_hides_no_copy_of_the_first_one() {
-    let yaml = POLICY.replace("newest: 2", "weekly: 2");
-    let policy = parse_policy(&yaml);
+    let policy = parse_policy(&POLICY.replace("newest: 2", "weekly: 2"));
     let (a, mut points) = daily_points(&policy, "acme-a", &["03", "10"]);
     let mut world = home_inventory(&policy, vec![a], points.clone());
-    start_copies(&mut world, &plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW)));
+    let first = plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW));
+    start_copies(&mut world, &first);
     complete_in_flight(&mut world, parse_time(NOW), |_| true);
-    let home = Location::home_from_policy(&policy);
-    // The newer one is deleted by hand and taken again under its name, a week later; its first copy is still there.
+    // The newer one is deleted by hand and taken again under its name, a week later; the copy of the first is still there,
+    // and that of the oldest week is not: two newer weeks are.
+    let oldest = points[0].arn.clone();
     points[1].data_time = Some(parse_time("2026-11-19T20:00:00Z"));
+    let home = Location::home_from_policy(&policy);
     world.locations.get_mut(&home).expect("home").points = points;
-    let there = world.locations.iter_mut().filter(|(at, _)| **at != home);
-    for copy in there.flat_map(|(_, fleet)| &mut fleet.points) {
-        // The oldest week has no copy: two newer weeks are there.
-        copy.marks.data_time = copy.data_time;
+    for fleet in world.locations.values_mut() {
+        fleet.points.retain(|p| p.marks.copy_of.as_ref() != Some(&oldest));
     }
-    let oldest = |p: &RecoveryPoint| p.data_time == Some(parse_time("2026-11-03T02:00:00Z"));
-    world
-        .locations
-        .values_mut()
-        .for_each(|f| f.points.retain(|p| p.marks.copy_of.is_none() || !oldest(p)));
     let copies = plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW));
     let sources: Vec<_> = copies.plan.steps.iter().map(|s| s.action.to_string()).collect();
     assert_eq!(sources.len(), 1, "only the newest week is copied: {sources:?}");
