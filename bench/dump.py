@@ -171,7 +171,7 @@ class Bench:
         stored = {"bucket": BUCKET, "prefix": "ours/", "region": REGION, "endpoint": self.endpoint,
                   "access_key": {"env": "AWS_ACCESS_KEY_ID"}, "secret_key": {"env": "AWS_SECRET_ACCESS_KEY"}}
         group = {"databases": [DATABASE], "host": self.server.host, "port": self.server.port, "user": self.server.user,
-                 "password": {"env": "BENCH_PASSWORD"}, "tls": "disable", "stored": stored, "dumps": {"manual": dump}}
+                 "password": {"env": "BENCH_PASSWORD"}, "tls": "disable", "storage": stored, "dumps": {"manual": dump}}
         self.policy.write_text(json.dumps({"holdfast": 1, "company": "bench", "id": "host-1", "postgres": {"bench": group}}))
 
     def aws(self, *arguments: str) -> str:

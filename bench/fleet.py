@@ -30,7 +30,7 @@ home:
 {away if copies else ""}databases:
   fleet:
     select:
-      like: ["acme-*-prod"]
+      include: ["acme-*-prod"]
     expect: {databases}
     objectives:
       max_age: 25h
@@ -39,14 +39,14 @@ home:
       window: 02:00-03:00
     snapshots:
       daily:
-        when: {{ cron: "0 {due(now).hour} * * *" }}
+        schedule: {{ cron: "0 {due(now).hour} * * *" }}
         keep: {{ daily: 14, weekly: 4, monthly: 12 }}
       pre-deploy:
         keep: {{ for: 90d }}
-    keep_at_least: 3
+    min_backups: 3
 {rule if copies else ""}alarms:
   acme-backup-age:
-    watch: point-age
+    metric: backup-age
     of: fleet
     above: 25h
 """

@@ -493,7 +493,7 @@ class Watching(unittest.TestCase):
     def test_each_function_has_a_dead_man_that_gives_it_two_looks_and_a_full_run(self):
         for name in NAMES:
             with self.subTest(name):
-                (alarm,) = alarms("RunCompleted", Policy={"Ref": "Company"}, Function=name)
+                (alarm,) = alarms("RunsCompleted", Policy={"Ref": "Company"}, Function=name)
                 self.assertEqual((alarm["Namespace"], alarm["Threshold"]), ("Holdfast", 1))
                 self.assertIn(alarm["Statistic"], ["Sum", "SampleCount"])
                 self.assertEqual(alarm["ComparisonOperator"], "LessThanThreshold")

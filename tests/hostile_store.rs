@@ -50,9 +50,9 @@ async fn build_store() -> HostileStore {
     let (signer, _) = MinisignSigner::generate().expect("random numbers");
     let text = format!(
         "{{holdfast: 1, company: acme, id: host-1, signing: {{public_keys: [{}]}}, limits: {{delete: {{share: 100%}}}}, \
-         postgres: {{main: {{databases: [shop], stored: {{directory: /b, key: \"{{reason}}/{{database}}_%Y%m%d.dump\"}}, dumps: {{\
-         daily: {{when: {{cron: \"0 2 * * *\"}}, keep: {{daily: 4, weekly: 2}}}}, \
-         same: {{when: {{cron: \"0 3 * * *\"}}, keep: {{for: 3d}}, deduplicate: true}}}}}}}}}}",
+         postgres: {{main: {{databases: [shop], storage: {{directory: /b, key: \"{{reason}}/{{database}}_%Y%m%d.dump\"}}, dumps: {{\
+         daily: {{schedule: {{cron: \"0 2 * * *\"}}, keep: {{daily: 4, weekly: 2}}}}, \
+         same: {{schedule: {{cron: \"0 3 * * *\"}}, keep: {{for: 3d}}, skip_unchanged: true}}}}}}}}}}",
         signer.public_key()
     );
     let policy = parse_policy(&text);
@@ -180,7 +180,7 @@ fn render_decisions(world: &HostileStore, root: &Path) -> String {
     let forms = rules
         .all_dumps()
         .values()
-        .map(|d| key_template_for(&rules.stored, rules, d).expect("a form"))
+        .map(|d| key_template_for(&rules.storage, rules, d).expect("a form"))
         .collect::<Vec<_>>();
     let seen: Vec<StoredBackup> = block_on(async {
         assert!(mark::find_marker(&store, &trust).await.expect("the mark").is_some());
@@ -208,9 +208,11 @@ fn render_decisions(world: &HostileStore, root: &Path) -> String {
         &[DatabaseDumps { group, rules, whole_group: true, database: "shop".into(), places }],
         now,
     );
-    lines.extend(going.plan.steps.iter().map(|s| {
-        format!("{}: {}", s.action, s.because).replace(&root.display().to_string(), "/b")
-    }));
+    lines.extend(
+        going.plan.steps.iter().map(|s| {
+            format!("{}: {}", s.action, s.reason).replace(&root.display().to_string(), "/b")
+        }),
+    );
     lines.push(format!("{} stay", going.retained));
     let mut good: Vec<&StoredBackup> = seen.iter().filter(|b| b.is_committed()).collect();
     good.sort_by_key(|b| (b.data_time(), b.key.clone()));
@@ -299,7 +301,7 @@ fn add_object(world: &HostileStore, root: &Path, files: &[String], what: &AddedO
             let slot = parse_time("2026-11-11T02:00:00Z") + SignedDuration::from_hours(24 * days);
             let key = format!("{reason}/shop_{}.dump", slot.strftime("%Y%m%d"));
             let mut record = sample_manifest(&key, reason, slot, b"evil", world.stranger.owner());
-            record.layers.cipher = cipher.then_some(manifest::EncryptionFormat::Age);
+            record.layers.encryption = cipher.then_some(manifest::EncryptionFormat::Age);
             write(&key, b"evil");
             write_forged(world, &write, &beside::manifest_key(&key), &record.to_json(), *signed);
         }
@@ -380,7 +382,7 @@ fn what_is_decided_of_the_stores_own_is_worth_protecting() {
     let decided = render_decisions(world, world.root.path());
     // One is due, some go, one is held, notes make one young: all of it could be changed by a wrong rule.
     assert!(
-        decided.contains("Take(") && decided.contains("delete ") && decided.contains("audit (ana)"),
+        decided.contains("Create(") && decided.contains("delete ") && decided.contains("audit (ana)"),
         "{decided}"
     );
     assert!(decided.contains("2026-11-18T03:00:00Z"), "{decided}");

@@ -30,21 +30,21 @@ holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
 destinations:
-  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr", in_flight: 4 }
+  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr", max_concurrent_copies: 4 }
   vault:
     account: "444455556666"
     region: eu-central-1
     role: arn:aws:iam::444455556666:role/vault
     kms_key: arn:aws:kms:eu-central-1:444455556666:key/vault
-    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer
+    reencrypt_kms_key: arn:aws:kms:eu-west-1:111122223333:key/transfer
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     objectives: { max_age: 26h }
-    keep_at_least: 2
+    min_backups: 2
     snapshots:
-      daily: { when: { cron: "30 3 * * *", time_zone: Europe/Sofia }, keep: { daily: 3, weekly: 2 } }
-      eu-daily: { when: { cron: "0 4 * * 0" }, keep: { for: 15d } }
+      daily: { schedule: { cron: "30 3 * * *", time_zone: Europe/Sofia }, keep: { daily: 3, weekly: 2 } }
+      eu-daily: { schedule: { cron: "0 4 * * 0" }, keep: { for: 15d } }
       pre-deploy: { keep: { for: 4d } }
     copies:
       - { to: dr, of: [daily], keep: { newest: 2 }, max_age: 50h }
@@ -165,7 +165,7 @@ impl RdsModel {
                 }
                 let mut by_hand =
                     owned_snapshot(policy, db, "manual", parse_time("2025-01-01T00:00:00Z"));
-                by_hand.marks = shared::catalog::HoldfastTags::default();
+                by_hand.tags = shared::catalog::HoldfastTags::default();
                 points.extend([by_hand, automated_snapshot(policy, db, first)]);
             }
             for (place, fleet) in shared::model::home_inventory(policy, databases, points).locations
@@ -191,9 +191,9 @@ impl RdsModel {
         {
             seen.locations.remove(&place);
             seen.errors.push(ObservationError {
-                place,
-                why: "timed out".into(),
-                mend: String::new(),
+                location: place,
+                message: "timed out".into(),
+                hint: String::new(),
             });
         }
         seen
@@ -202,14 +202,15 @@ impl RdsModel {
     /// Whether something at a place has this identifier.
     fn has_identifier(&self, place: &Location, family: DatabaseKind, id: &str) -> bool {
         let points = self.seen.at_location(place).into_iter().flat_map(|f| &f.points);
-        points.into_iter().any(|p| p.family == family && p.id == id)
+        points.into_iter().any(|p| p.kind == family && p.id == id)
     }
 
     fn run_snapshot(&mut self, of: usize, request: &RunRequest, demand: &str, calls: usize) {
         let policy = self.policies[of].clone();
         let plan = snapshot::plan(&policy, &self.seen, request, demand, self.now);
         for step in plan.steps.into_iter().take(calls) {
-            if let snapshot::SnapshotAction::Take { family, database, id, tags, .. } = step.action {
+            if let snapshot::SnapshotAction::Create { family, database, id, tags, .. } = step.action
+            {
                 assert!(
                     !self.has_identifier(&Location::home_from_policy(&policy), family, &id),
                     "{id} is given twice"
@@ -248,10 +249,10 @@ impl RdsModel {
             let owner = policy.owner();
             for (place, fleet) in &self.seen.locations {
                 let ours = |p: &&RecoveryPoint| {
-                    p.is_complete() && p.is_owned_by(&owner) && !p.marks.transfer && !p.automated
+                    p.is_complete() && p.is_owned_by(&owner) && !p.tags.transfer && !p.automated
                 };
                 for p in fleet.points.iter().filter(ours) {
-                    let lineage = (of, place.clone(), p.family, p.resource_id.clone());
+                    let lineage = (of, place.clone(), p.kind, p.resource_id.clone());
                     *good.entry(lineage).or_default() += 1;
                 }
             }
@@ -268,7 +269,7 @@ impl RdsModel {
         }
         let group = policy.databases.values().next().expect("a group");
         let rule = group.snapshots.iter().find(|(r, _)| r.as_str() == reason).map(|(_, rule)| rule);
-        let Some(when) = rule.and_then(|rule| rule.when.as_ref()) else { return true };
+        let Some(when) = rule.and_then(|rule| rule.schedule.as_ref()) else { return true };
         let due =
             CronSchedule::new(when, &policy.time_zone).last_due_past_grace(self.now).expect("due");
         home.points.iter().any(|p| {
@@ -384,13 +385,13 @@ proptest! {
             for (of, place, p) in &gone {
                 let owner = model.policies[*of].owner();
                 prop_assert!(p.is_owned_by(&owner) && !p.automated, "{} is not of {owner}", p.id);
-                if !p.is_complete() || p.marks.transfer {
+                if !p.is_complete() || p.tags.transfer {
                     continue;
                 }
                 for reason in p.reasons() {
                     prop_assert!(model.is_being_made(*of, p, reason), "{} goes at {place}, and no {reason} is made", p.id);
                 }
-                if p.reasons() == ["pre-deploy"] && p.marks.copy_of.is_none() {
+                if p.reasons() == ["pre-deploy"] && p.tags.copy_of.is_none() {
                     let age = model.now.duration_since(p.data_time.expect("a time"));
                     prop_assert!(age >= SignedDuration::from_hours(96), "{} was {age:?} old", p.id);
                 }
@@ -440,7 +441,7 @@ proptest! {
         for of in 0..2 {
             let policy = &model.policies[of];
             let left = offsite::plan(policy, &model.seen, &model.key_ownership(of), model.now);
-            let steps: Vec<_> = left.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because)).collect();
+            let steps: Vec<_> = left.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.reason)).collect();
             prop_assert!(steps.is_empty() && left.waiting == 0, "copies are left to make: {steps:?}");
             let mut facts = freshness::FreshnessObservations { rds: model.seen.clone(), ..freshness::FreshnessObservations::default() };
             // At a destination there are only points to look at.
@@ -452,7 +453,7 @@ proptest! {
         }
         // Every identifier is one point's, and no point is anybody else's.
         for (place, fleet) in &model.seen.locations {
-            let ids: BTreeSet<_> = fleet.points.iter().map(|p| (p.family, &p.id)).collect();
+            let ids: BTreeSet<_> = fleet.points.iter().map(|p| (p.kind, &p.id)).collect();
             prop_assert_eq!(ids.len(), fleet.points.len(), "at {}", place);
         }
     }

@@ -68,7 +68,7 @@ impl<R: Read> ArchiveDecoder<R> {
     ) -> Result<Self, ArchiveError> {
         let source = SharedReader(Arc::new(Mutex::new(HashingReader::new(source))));
         let reader = SharedReader(Arc::clone(&source.0));
-        let opened = match layers.cipher {
+        let opened = match layers.encryption {
             None => DecryptReader::Bare(BufReader::with_capacity(BUFFER_BYTES, reader)),
             Some(EncryptionFormat::Age) => {
                 let age = open_age_reader(BufReader::with_capacity(BUFFER_BYTES, reader), keys);
@@ -83,10 +83,10 @@ impl<R: Read> ArchiveDecoder<R> {
                 DecryptReader::Age(BufReader::with_capacity(BUFFER_BYTES, age))
             }
             Some(EncryptionFormat::OpenSsl { kdf }) => DecryptReader::OpenSsl(
-                CbcReader::open_with_keys(reader, kdf, keys, layers.compressed)?,
+                CbcReader::open_with_keys(reader, kdf, keys, layers.compression)?,
             ),
         };
-        let unpack = match layers.compressed {
+        let unpack = match layers.compression {
             None => StreamDecompressor::None,
             Some(CompressionFormat::Zstd) => StreamDecompressor::Zstd(ZstdDecoder::new()?),
             Some(CompressionFormat::Gzip) => StreamDecompressor::Gzip(GzipDecoder::new()),
@@ -120,7 +120,7 @@ impl<R: Read> ArchiveDecoder<R> {
         }
         self.drain_source()?;
         self.stored_digest().verify_against("stored", &manifest.stored)?;
-        let (bytes, said) = (self.plain.bytes, manifest.plain.bytes);
+        let (bytes, said) = (self.plain.bytes, manifest.plaintext.bytes);
         if bytes != said {
             let why = format!("it unpacks to {bytes} bytes, and its manifest says {said}");
             return Err(ArchiveError::Damaged(format!("{why}; restore an older backup")));
@@ -132,7 +132,7 @@ impl<R: Read> ArchiveDecoder<R> {
     /// end. The digests are of what was read: compare them with the manifest's by [`ArchiveDigests::verify_against`].
     pub fn finish(mut self) -> Result<ArchiveDigests, ArchiveError> {
         self.drain_source()?;
-        Ok(ArchiveDigests { plain: self.plain.current_digest(), stored: self.stored_digest() })
+        Ok(ArchiveDigests { plaintext: self.plain.current_digest(), stored: self.stored_digest() })
     }
 
     fn drain_source(&mut self) -> Result<(), ArchiveError> {

@@ -70,7 +70,7 @@ pub struct StreamDigest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArchiveDigests {
     /// What the dump program wrote, before compression.
-    pub plain: StreamDigest,
+    pub plaintext: StreamDigest,
     /// What the store keeps.
     pub stored: StreamDigest,
 }
@@ -79,7 +79,7 @@ impl ArchiveDigests {
     /// Compares what was read with what the manifest says; [`ArchiveError::Damaged`] when they differ.
     pub fn verify_against(&self, manifest: &Self) -> Result<(), ArchiveError> {
         self.stored.verify_against("stored", &manifest.stored)?;
-        self.plain.verify_against("plain", &manifest.plain)
+        self.plaintext.verify_against("plain", &manifest.plaintext)
     }
 }
 
@@ -218,7 +218,7 @@ mod tests {
     fn a_difference_names_both_sides() {
         let of = |text: &[u8]| HashingReader::new(text).finish_digest().expect("memory");
         let (good, bad) = (of(b"abc"), of(b"abd"));
-        let sums = |stored, plain| ArchiveDigests { plain, stored };
+        let sums = |stored, plain| ArchiveDigests { plaintext: plain, stored };
         assert!(sums(good, good).verify_against(&sums(good, good)).is_ok());
         for read in [sums(bad, good), sums(good, bad)] {
             let why = read.verify_against(&sums(good, good)).expect_err("they differ").to_string();

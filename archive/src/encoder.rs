@@ -75,7 +75,7 @@ impl<W: Write> ArchiveEncoder<W> {
         };
         stored.flush()?;
         let (sink, stored) = stored.into_parts();
-        Ok((sink, ArchiveDigests { plain: self.plain.current_digest(), stored }))
+        Ok((sink, ArchiveDigests { plaintext: self.plain.current_digest(), stored }))
     }
 }
 

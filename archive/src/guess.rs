@@ -41,10 +41,13 @@ pub fn detect_layers<R: Read>(
     let cipher = detect_cipher(&head, keys)?;
     let inner = match cipher {
         None => head.clone(),
-        Some(_) => decode_prefix(&head, EncodingLayers { cipher, compressed: None }, keys)?,
+        Some(_) => {
+            decode_prefix(&head, EncodingLayers { encryption: cipher, compression: None }, keys)?
+        }
     };
-    let layers = EncodingLayers { cipher, compressed: looks::detect_compression(&inner) };
-    let plain = match layers.compressed {
+    let layers =
+        EncodingLayers { encryption: cipher, compression: looks::detect_compression(&inner) };
+    let plain = match layers.compression {
         None => inner,
         Some(_) => decode_prefix(&head, layers, keys)?,
     };

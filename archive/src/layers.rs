@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)] // a layer that we don't know of must not be passed over
 pub struct EncodingLayers {
     /// The outer one; `null` when the file is not encrypted.
-    pub cipher: Option<EncryptionFormat>,
+    pub encryption: Option<EncryptionFormat>,
     /// The inner one; `null` when nothing was compressed (`pg_dump -Fc -Z6` compresses within its own format).
-    pub compressed: Option<CompressionFormat>,
+    pub compression: Option<CompressionFormat>,
 }
 
 /// How a file is encrypted.
@@ -66,7 +66,7 @@ impl EncodingLayers {
     /// Shell commands of stock tools that undo the layers, in order, each from its standard input to its standard output;
     /// the caller joins them by ` | `. `key_file` is where the reader of the command has the identity or passphrase.
     pub fn shell_commands(&self, key_file: &str) -> Vec<String> {
-        let cipher = self.cipher.map(|cipher| match cipher {
+        let cipher = self.encryption.map(|cipher| match cipher {
             EncryptionFormat::Age => format!("age -d -i {}", shell_quote(key_file)),
             EncryptionFormat::OpenSsl { kdf } => {
                 let kdf = match kdf {
@@ -78,7 +78,7 @@ impl EncodingLayers {
                 format!("openssl enc -d -aes-256-cbc {kdf} -pass {pass}")
             }
         });
-        let compressed = self.compressed.map(|compressed| match compressed {
+        let compressed = self.compression.map(|compressed| match compressed {
             CompressionFormat::Zstd => "zstd -dc".into(),
             CompressionFormat::Gzip => "gzip -dc".into(),
         });
@@ -103,34 +103,34 @@ mod tests {
     fn commands_and_json_of_every_layer() {
         let openssl = |kdf| Some(EncryptionFormat::OpenSsl { kdf });
         let table = [
-            (None, None, "", r#"{"cipher":null,"compressed":null}"#),
+            (None, None, "", r#"{"encryption":null,"compression":null}"#),
             (
                 Some(EncryptionFormat::Age),
                 Some(CompressionFormat::Zstd),
                 "age -d -i KEY.txt | zstd -dc",
-                r#"{"cipher":"age","compressed":"zstd"}"#,
+                r#"{"encryption":"age","compression":"zstd"}"#,
             ),
             (
                 openssl(KeyDerivation::Pbkdf2 { iterations: 600_000 }),
                 Some(CompressionFormat::Gzip),
                 "openssl enc -d -aes-256-cbc -pbkdf2 -iter 600000 -pass file:KEY.txt | gzip -dc",
-                r#"{"cipher":{"openssl":{"kdf":{"pbkdf2":{"iterations":600000}}}},"compressed":"gzip"}"#,
+                r#"{"encryption":{"openssl":{"kdf":{"pbkdf2":{"iterations":600000}}}},"compression":"gzip"}"#,
             ),
             (
                 openssl(KeyDerivation::BytesToKey { digest: KdfDigest::Md5 }),
                 None,
                 "openssl enc -d -aes-256-cbc -md md5 -pass file:KEY.txt",
-                r#"{"cipher":{"openssl":{"kdf":{"bytestokey":{"digest":"md5"}}}},"compressed":null}"#,
+                r#"{"encryption":{"openssl":{"kdf":{"bytestokey":{"digest":"md5"}}}},"compression":null}"#,
             ),
         ];
         for (cipher, compressed, commands, json) in table {
-            let layers = EncodingLayers { cipher, compressed };
+            let layers = EncodingLayers { encryption: cipher, compression: compressed };
             assert_eq!(layers.shell_commands("KEY.txt").join(" | "), commands);
             assert_eq!(serde_json::to_string(&layers).expect("JSON"), json);
             assert_eq!(serde_json::from_str::<EncodingLayers>(json).expect("itself"), layers);
         }
         assert!(
-            serde_json::from_str::<EncodingLayers>(r#"{"cipher":"age","armor":true}"#).is_err()
+            serde_json::from_str::<EncodingLayers>(r#"{"encryption":"age","armor":true}"#).is_err()
         );
     }
 

@@ -54,14 +54,14 @@ impl EncodingOptions {
     /// What a reader will have to undo.
     pub fn to_layers(&self) -> EncodingLayers {
         EncodingLayers {
-            cipher: match &self.encryption {
+            encryption: match &self.encryption {
                 EncryptionMethod::None => None,
                 EncryptionMethod::Age(_) => Some(EncryptionFormat::Age),
                 EncryptionMethod::OpenSsl { iterations, .. } => Some(EncryptionFormat::OpenSsl {
                     kdf: KeyDerivation::Pbkdf2 { iterations: *iterations },
                 }),
             },
-            compressed: match self.compression {
+            compression: match self.compression {
                 CompressionMethod::None => None,
                 CompressionMethod::Zstd(_) => Some(CompressionFormat::Zstd),
                 CompressionMethod::Gzip(_) => Some(CompressionFormat::Gzip),

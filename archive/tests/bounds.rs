@@ -16,9 +16,9 @@ use std::{
 use zstd::stream::write::Encoder as Zstd;
 
 const ZSTD: EncodingLayers =
-    EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Zstd) };
+    EncodingLayers { encryption: None, compression: Some(CompressionFormat::Zstd) };
 const AGE: EncodingLayers =
-    EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: None };
+    EncodingLayers { encryption: Some(EncryptionFormat::Age), compression: None };
 
 /// `mebibytes` of zeros behind a window of two to the power of `log` bytes.
 fn zeros(log: u32, mebibytes: usize) -> Vec<u8> {
@@ -149,7 +149,7 @@ fn rounds_that_a_stranger_wrote_are_not_done() {
     let stored = [b"Salted__12345678".as_slice(), &[0; 64]].concat();
     for iterations in [0, 10_000_001, u32::MAX] {
         let cipher = Some(EncryptionFormat::OpenSsl { kdf: KeyDerivation::Pbkdf2 { iterations } });
-        let layers = EncodingLayers { cipher, compressed: None };
+        let layers = EncodingLayers { encryption: cipher, compression: None };
         let error = ArchiveDecoder::new(&stored[..], &layers, &keys).err().expect("refused");
         assert!(error.to_string().contains("rounds of PBKDF2"), "{error}");
     }

@@ -92,7 +92,7 @@ fn every_recipe_gives_back_every_size_around_block_borders() {
             assert_eq!(read, sums, "{case}");
             let digest = |bytes| HashingReader::new(bytes).finish_digest().expect("memory");
             assert_eq!(
-                (sums.plain, sums.stored),
+                (sums.plaintext, sums.stored),
                 (digest(&plain[..]), digest(&stored[..])),
                 "{case}"
             );
@@ -133,7 +133,7 @@ fn truncation_at_every_byte_is_an_error_or_seen_in_the_digest() {
     let plain = dump(300);
     for recipe in &recipes {
         let (stored, sums) = encoded(&plain, recipe, 300);
-        let bare = recipe.to_layers().compressed.is_none()
+        let bare = recipe.to_layers().compression.is_none()
             && !matches!(recipe.encryption, EncryptionMethod::Age(_));
         for length in 0..stored.len() {
             match decoded(&stored[..length], &recipe.to_layers(), &keys) {
@@ -190,7 +190,7 @@ fn every_flipped_bit_is_an_error_or_seen_in_the_digest() {
             let layers = recipe.to_layers();
             assert!(!matches!(recipe.encryption, EncryptionMethod::Age(_)), "age passed bit {bit}");
             // Some header bits of gzip and zstd mean nothing; the content still is what was written.
-            assert!(layers.compressed.is_none() || again == plain, "{recipe:?} bit {bit}");
+            assert!(layers.compression.is_none() || again == plain, "{recipe:?} bit {bit}");
         }
     }
 }
@@ -201,7 +201,7 @@ fn anything_after_the_end_is_damage_and_a_second_part_is_not() {
     let plain = dump(1000);
     for recipe in recipes.iter().filter(|r| r.to_layers() != EncodingLayers::default()) {
         let (stored, _) = encoded(&plain, recipe, 1000);
-        let bare_openssl = recipe.to_layers().compressed.is_none();
+        let bare_openssl = recipe.to_layers().compression.is_none();
         for rest in
             [&b"x"[..], b"\n", &[0; 16], &[0; 700], b"\x1f\x8b", b"PGDMP and more than ten bytes"]
         {
@@ -283,7 +283,7 @@ fn a_source_that_fails_is_not_called_a_damaged_archive() {
 #[test]
 fn reading_on_after_an_error_is_the_same_error() {
     let (recipes, keys) = recipes();
-    for recipe in recipes.iter().filter(|r| r.to_layers().compressed.is_some()) {
+    for recipe in recipes.iter().filter(|r| r.to_layers().compression.is_some()) {
         let (stored, _) = encoded(&dump(500_000), recipe, 100_000);
         let mut decoder =
             ArchiveDecoder::new(&stored[..stored.len() - 1], &recipe.to_layers(), &keys)

@@ -190,7 +190,11 @@ fn archives_of_old_scripts_are_recognised_and_read() {
                 let plain = [magic, &plain(length)].concat();
                 let stored = shell(folder.path(), &line, &plain).expect("the tools write it");
                 let (layers, found, mut again) = detect_layers(&stored[..], &keys).expect(&line);
-                assert_eq!(layers, EncodingLayers { cipher, compressed }, "{line}");
+                assert_eq!(
+                    layers,
+                    EncodingLayers { encryption: cipher, compression: compressed },
+                    "{line}"
+                );
                 assert_eq!(found, content, "{line}");
                 let mut everything = Vec::new();
                 again.read_to_end(&mut everything).expect("memory");
@@ -209,7 +213,7 @@ fn several_members_and_frames_of_stock_tools_are_one_archive() {
         ("head -c 40000 | zstd; echo more | zstd; printf '' | zstd", CompressionFormat::Zstd),
     ] {
         let stored = shell(folder.path(), line, &plain(40_000)).expect("the tools write it");
-        let layers = EncodingLayers { cipher: None, compressed: Some(compressed) };
+        let layers = EncodingLayers { encryption: None, compression: Some(compressed) };
         let read = decoded(&stored, &layers, &keys).expect(line);
         assert!(read == [&plain(40_000)[..], b"more\n"].concat(), "{line}");
     }

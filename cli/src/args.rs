@@ -181,7 +181,7 @@ Only what has its commit record counts. Files of other tools whose names fit the
 Examples:
   holdfast verify                                 the newest dump of every database, quickly
   holdfast verify --full                          and by a test restore
-  holdfast verify --all --width 4                 every dump there is
+  holdfast verify --all --jobs 4                 every dump there is
   holdfast verify production/shop --full --markdown report.md
 
 Exits with 1 when a dump is not what it should be, 2 without the database, 3 without the store, 4 without the key.")]
@@ -205,13 +205,13 @@ Exits with 6 when it was restored and something that was in the dump is missing:
     /// Keep a dump whatever the rules say, until it is released
     #[command(after_help = "\
 Example:
-  holdfast hold full/shop_20261120.dump --why \"audit 2026\"")]
+  holdfast hold full/shop_20261120.dump --reason \"audit 2026\"")]
     Hold {
         /// The file, as `holdfast list` prints it
         backup: String,
-        /// Why
+        /// Why it is kept
         #[arg(long)]
-        why: String,
+        reason: String,
     },
     /// Where dumps lie
     #[command(subcommand)]
@@ -482,7 +482,7 @@ pub(crate) struct VerifyArgs {
     pub(crate) full: bool,
     /// So many at once
     #[arg(long, value_name = "N", default_value_t = 2)]
-    pub(crate) width: u8,
+    pub(crate) jobs: u8,
     /// Write a report in Markdown as well
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<std::path::PathBuf>,
@@ -542,7 +542,7 @@ pub(crate) struct RestoreArgs {
     /// Restore a file that nobody vouches for: of another tool, or without a record that counts. Whatever is in it is run
     #[arg(long)]
     pub(crate) untrusted: bool,
-    /// Second place that it is read from, by its number in `also_stored`, from 1
+    /// Second place that it is read from, by its number in `copies`, from 1
     #[arg(long, value_name = "N")]
     pub(crate) from: Option<usize>,
     /// Wait until an archived file is thawed; hours

@@ -22,7 +22,7 @@ pub(crate) struct LocatedBackup<'s> {
     pub(crate) rules: &'s PostgresGroup,
     /// The database.
     pub(crate) database: String,
-    /// `stored` is 0, then each of `also_stored`.
+    /// `storage` is 0, then each of `copies`.
     pub(crate) location_index: usize,
     /// The place.
     pub(crate) location: OpenStore<'s>,

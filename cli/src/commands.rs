@@ -107,9 +107,9 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
             interrupt.run_until_interrupted(Box::pin(store::run(&session, command))).await
         }
         CliCommand::Key(command) => key::run(global, command),
-        CliCommand::Hold { backup, why } => {
+        CliCommand::Hold { backup, reason } => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
-            Box::pin(hold::add_hold(&session, backup, why)).await
+            Box::pin(hold::add_hold(&session, backup, reason)).await
         }
         CliCommand::Release { backup } => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;

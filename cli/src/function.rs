@@ -95,7 +95,7 @@ pub(crate) fn run_deadline(timeout: &shared::policy::text::Period) -> Deadline {
 
 /// What could not be looked at.
 pub(crate) fn observation_errors(report: &RunReport) -> impl Iterator<Item = &Finding> {
-    report.findings.iter().filter(|f| f.what == FindingCode::Gap)
+    report.findings.iter().filter(|f| f.code == FindingCode::ObservationFailed)
 }
 
 /// Why nothing at all could be seen; none when something was.
@@ -115,16 +115,16 @@ pub(crate) fn no_asset_observed(report: &RunReport) -> bool {
 
 /// What to say when AWS could not be asked.
 pub(crate) fn aws_unreachable_message(gap: &Finding) -> String {
-    words::escape_control_chars(&format!("AWS could not be asked: {}; {}", gap.why, gap.mend))
+    words::escape_control_chars(&format!("AWS could not be asked: {}; {}", gap.message, gap.hint))
 }
 
 /// Whether the request itself was wrong.
 pub(crate) fn invalid_request_finding(findings: &[Finding]) -> Option<&Finding> {
     findings.iter().find(|f| {
         matches!(
-            (f.what, f.asset.as_str()),
+            (f.code, f.asset.as_str()),
             (FindingCode::UnknownReason | FindingCode::UnknownAsset, _)
-                | (FindingCode::Nothing, "request")
+                | (FindingCode::NoMatch, "request")
         )
     })
 }
@@ -151,7 +151,7 @@ pub(crate) fn exit_for_report(
     let other = report
         .findings
         .iter()
-        .any(|f| f.severity == Severity::Critical && f.what != FindingCode::NotTaken);
+        .any(|f| f.severity == Severity::Critical && f.code != FindingCode::BackupNotTaken);
     let late = report.outcomes.iter().any(|o| waits(&o.result));
     match (report.outcomes.iter().any(|o| broke(&o.result)) || other, late, report.failed) {
         (false, true, _) => CommandExit::TimedOut,
@@ -169,9 +169,10 @@ fn dump_exit(report: &RunReport) -> Option<CommandExit> {
     let exits =
         failed.map(|kind| CommandExit::from_error_kind(kind).unwrap_or(CommandExit::Failed));
     let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
-    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.what == FindingCode::NotTaken);
-    let found = found.into_iter().map(|f| match f.what {
-        FindingCode::Gap => CommandExit::Unreachable,
+    let (put_off, found): (Vec<_>, Vec<_>) =
+        found.partition(|f| f.code == FindingCode::BackupNotTaken);
+    let found = found.into_iter().map(|f| match f.code {
+        FindingCode::ObservationFailed => CommandExit::Unreachable,
         FindingCode::NoKey => CommandExit::Key,
         _ => CommandExit::Failed,
     });
@@ -189,11 +190,11 @@ mod tests {
         let outcome = |result| StepOutcome {
             asset: "orders".into(),
             action: "take it".into(),
-            because: "it is due".into(),
+            reason: "it is due".into(),
             operation: shared::plan::Operation::Backup,
             result,
             kind: None,
-            made: None,
+            artifact: None,
         };
         let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
         let failed = findings.iter().any(|f| f.severity == Severity::Critical)
@@ -201,10 +202,10 @@ mod tests {
         RunReport {
             function: "snapshot",
             policy: "acme".into(),
-            run: "r".into(),
-            at: Timestamp::UNIX_EPOCH,
+            run_id: "r".into(),
+            started_at: Timestamp::UNIX_EPOCH,
             seconds: 0.0,
-            whole: true,
+            complete: true,
             dry_run: false,
             failed,
             findings,
@@ -222,7 +223,7 @@ mod tests {
     fn every_end_of_a_run_has_its_exit_code() {
         let policy = Policy::parse(
             "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
-             databases: {fleet: {select: {ids: [orders]}}}}",
+             databases: {fleet: {select: {identifiers: [orders]}}}}",
         )
         .expect("a policy");
         let (home, away) = ("eu-west-1 in 111122223333", "us-east-1 in 111122223333");
@@ -254,7 +255,7 @@ mod tests {
             (
                 "a demand had no time",
                 report(
-                    vec![critical("orders", FindingCode::NotTaken)],
+                    vec![critical("orders", FindingCode::BackupNotTaken)],
                     vec![StepResult::Unfinished],
                 ),
                 CommandExit::TimedOut,
@@ -268,7 +269,7 @@ mod tests {
             ),
             (
                 "metrics not published",
-                report(vec![critical("metrics", FindingCode::NotPublished)], vec![done()]),
+                report(vec![critical("metrics", FindingCode::MetricsPublishFailed)], vec![done()]),
                 CommandExit::Failed,
                 CommandExit::Failed,
             ),
@@ -280,13 +281,13 @@ mod tests {
             ),
             (
                 "home unseen",
-                report(vec![critical(home, FindingCode::Gap)], vec![]),
+                report(vec![critical(home, FindingCode::ObservationFailed)], vec![]),
                 CommandExit::Unreachable,
                 CommandExit::Unreachable,
             ),
             (
                 "another place unseen",
-                report(vec![critical(away, FindingCode::Gap)], vec![]),
+                report(vec![critical(away, FindingCode::ObservationFailed)], vec![]),
                 CommandExit::Failed,
                 CommandExit::Failed,
             ),

@@ -65,8 +65,14 @@ fn timeout_report(world: &RunContext<'_>, function: FunctionName) -> RunReport {
     let mend =
         format!("{} and see what it waits for", commands::run(&commands::watch(function.name())));
     let asset = format!("function/{}", function.name());
-    report.push_finding(Finding::new(Severity::Critical, asset, FindingCode::Hung, why, mend));
-    (report.failed, report.whole) = (true, false);
+    report.push_finding(Finding::new(
+        Severity::Critical,
+        asset,
+        FindingCode::ServiceTimeout,
+        why,
+        mend,
+    ));
+    (report.failed, report.complete) = (true, false);
     report
 }
 

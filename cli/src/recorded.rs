@@ -43,13 +43,13 @@ pub(crate) fn backup_entry(
     AuditEntry {
         asset: format!("{}/{}", item.group, item.database),
         action: action.into(),
-        because: "it was asked for".into(),
+        reason: "it was asked for".into(),
         operation,
         result: OperationResult::Done,
         detail: detail.into(),
-        made: Some(Artifact {
-            what: item.backup.key.clone(),
-            place: item.location.store.address(),
+        artifact: Some(Artifact {
+            key: item.backup.key.clone(),
+            location: item.location.store.address(),
             bytes: Some(item.backup.size),
             seconds: None,
         }),
@@ -66,7 +66,7 @@ pub(crate) fn failed_entry(entry: AuditEntry, why: impl Into<String>) -> AuditEn
 /// What was checked, as evidence: those that failed first.
 pub(crate) fn checks_evidence(checks: &[CheckResult]) -> Value {
     let mut shown: Vec<&CheckResult> = checks.iter().collect();
-    shown.sort_by_key(|c| c.went != Checked::Failed);
+    shown.sort_by_key(|c| c.status != Checked::Failed);
     json!({
         "checks": shown.iter().take(MAX_RECORDED_CHECKS).collect::<Vec<_>>(),
         "more_checks": shown.len().saturating_sub(MAX_RECORDED_CHECKS),
@@ -75,10 +75,10 @@ pub(crate) fn checks_evidence(checks: &[CheckResult]) -> Value {
 
 /// The failed checks in words; how many there were when all passed.
 pub(crate) fn summarize_checks(checks: &[CheckResult]) -> String {
-    let failed = checks.iter().filter(|c| c.went == Checked::Failed);
+    let failed = checks.iter().filter(|c| c.status == Checked::Failed);
     let failed: Vec<_> = failed.map(|c| format!("{}: {}", c.name, c.detail)).collect();
     if failed.is_empty() {
-        let passed = checks.iter().filter(|c| c.went == Checked::Passed).count();
+        let passed = checks.iter().filter(|c| c.status == Checked::Passed).count();
         return format!("{passed} checks passed");
     }
     failed.join("; ")

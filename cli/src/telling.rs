@@ -32,7 +32,7 @@ pub(crate) fn missing_state_finding(session: &CommandContext<'_>) -> Option<Find
         Finding::new(
             Severity::Critical,
             "notify",
-            FindingCode::NoState,
+            FindingCode::NoNotifyState,
             NO_STATE_MESSAGE,
             NO_STATE_HINT,
         )
@@ -63,7 +63,7 @@ pub(crate) async fn notify_events(session: &CommandContext<'_>, heard: Vec<Notif
     };
     match Box::pin(told).await {
         Ok(looked) => {
-            for (channel, why) in looked.refused {
+            for (channel, why) in looked.errors {
                 output::print_stderr(&format!("holdfast: {channel} could not be told: {why}"));
             }
         }
@@ -105,9 +105,9 @@ pub(crate) fn verification_event(
         Ok(v) => {
             let fault = v.failure_reason();
             // The rows that were counted are those of the commit record, or a check has failed.
-            let counted = item.committed_manifest().filter(|_| v.full && v.good);
+            let counted = item.committed_manifest().filter(|_| v.restored && v.is_good);
             let rows = counted.map(|m| m.tables.iter().map(|t| t.rows).sum());
-            (fault, Some(v.took.iter().map(|t| t.seconds).sum()), rows)
+            (fault, Some(v.durations.iter().map(|t| t.seconds).sum()), rows)
         }
     };
     let mend = shared::hints::commands::list(&format!("{}/{}", item.group, item.database));
@@ -125,8 +125,8 @@ pub(crate) fn verification_event(
 fn backup_info(item: &LocatedBackup<'_>) -> BackupInfo {
     BackupInfo {
         asset: format!("{}/{}", item.group, item.database),
-        what: item.backup.key.clone(),
-        place: item.location.store.address(),
+        name: item.backup.key.clone(),
+        location: item.location.store.address(),
         bytes: Some(item.backup.size),
         seconds: None,
         rows: None,
@@ -149,7 +149,7 @@ impl<'r> RestoreNotifier<'r> {
     /// It begins, into this database.
     pub(crate) async fn notify_started(&self, target: &str) {
         let at = self.session.env.now;
-        let what = format!("{} in {} into {target}", self.backup.what, self.backup.place);
+        let what = format!("{} in {} into {target}", self.backup.name, self.backup.location);
         self.notify_stage(RestoreStage::Started(what), at).await;
     }
 
@@ -180,8 +180,8 @@ impl<'r> RestoreNotifier<'r> {
         let (well, lines, seconds) = match ended {
             Err(why) => (false, vec![why], None),
             Ok(report) => {
-                let seconds = report.took.iter().map(|t| t.seconds).sum();
-                (report.losses.is_empty(), report_lines(report), Some(seconds))
+                let seconds = report.durations.iter().map(|t| t.seconds).sum();
+                (report.warnings.is_empty(), report_lines(report), Some(seconds))
             }
         };
         let made = Some(BackupInfo { seconds, ..self.backup.clone() });
@@ -206,14 +206,14 @@ impl<'r> RestoreNotifier<'r> {
 fn report_lines(report: &Restored) -> Vec<String> {
     let mut lines = vec![format!("{} is restored from {}", report.database, report.backup)];
     lines.extend(report.checks.iter().map(|c| format!("{}: {}", c.name, c.detail)));
-    lines.extend(report.took.iter().map(|t| format!("{}: {:.1} s", t.phase, t.seconds)));
-    if let Some(aside) = &report.aside {
+    lines.extend(report.durations.iter().map(|t| format!("{}: {:.1} s", t.phase, t.seconds)));
+    if let Some(aside) = &report.previous_database {
         lines.push(format!("the old database is {aside}"));
     }
-    lines.push(match report.losses.len() {
+    lines.push(match report.warnings.len() {
         0 => "nothing was lost".into(),
         n => format!("{n} things were lost"),
     });
-    lines.extend(report.losses.iter().take(20).map(|l| l.message.clone()));
+    lines.extend(report.warnings.iter().take(20).map(|l| l.message.clone()));
     lines
 }

@@ -37,7 +37,7 @@ pub(crate) fn severity_label(worst: Option<Severity>) -> &'static str {
 
 /// A finding, and below it what to do.
 pub(crate) fn format_finding(f: &Finding) -> String {
-    let Finding { severity, asset, what, why, mend, .. } = f;
+    let Finding { severity, asset, code: what, message: why, hint: mend, .. } = f;
     let severity = match severity {
         Severity::Info => "info",
         severity => severity_label(Some(*severity)),

@@ -12,14 +12,14 @@ company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
   fleet:
-    select: { like: ["acme-*-prod"] }
+    select: { include: ["acme-*-prod"] }
     snapshots: { pre-deploy: { keep: { for: 90d } } }
 buckets:
   media: { bucket: acme-media, tiers: [{ after: 30d, class: GLACIER }] }
 secrets:
   app: { prefix: acme }
 alarms:
-  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
+  acme-backup-age: { metric: backup-age, of: fleet, above: 25h }
 "#;
 
 const INVALID_POLICY: &str = r#"holdfast: 1
@@ -27,7 +27,7 @@ company: Acme
 home: { account: "1111", region: eu-west-1 }
 databases:
   fleet:
-    select: { like: ["acme-*-prod"] }
+    select: { include: ["acme-*-prod"] }
     snapshot: {}
 "#;
 
@@ -123,7 +123,7 @@ fn a_policy_without_a_home_asks_aws_nothing() {
 #[test]
 fn a_faulty_policy_neither_steers_the_terminal_nor_tells_its_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
-    let evil = "holdfast: 1\ncompany: acme\nid: host-1\ntime_zone: \"\\e]0;owned\\a\\e[2J\"\npostgres:\n  crm: { databases: [a], password: hush-hush, stored: { directory: /b } }\n";
+    let evil = "holdfast: 1\ncompany: acme\nid: host-1\ntime_zone: \"\\e]0;owned\\a\\e[2J\"\npostgres:\n  crm: { databases: [a], password: hush-hush, storage: { directory: /b } }\n";
     let file = write_policy(folder.path(), evil);
     for args in [vec!["policy", "check", &file], vec!["status", "--policy", &file]] {
         let output = run_holdfast(&args);
@@ -149,8 +149,8 @@ fn every_fault_of_a_bad_policy_has_its_own_line_with_its_place() {
     let output = run_holdfast(&["policy", "check", &file, "--json"]);
     assert_eq!(output.status.code(), Some(64));
     let checked: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
-    assert_eq!(checked["faults"][0]["line"], 2);
-    assert!(checked["faults"].as_array().is_some_and(|f| f.len() >= 3), "{checked}");
+    assert_eq!(checked["errors"][0]["line"], 2);
+    assert!(checked["errors"].as_array().is_some_and(|f| f.len() >= 3), "{checked}");
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn an_aws_that_is_not_reached_is_one_clear_error() {
     assert_eq!(output.status.code(), Some(3), "{}", to_text(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
     assert_eq!(report["failed"], true);
-    assert!(report["findings"].as_array().is_some_and(|f| f.iter().any(|f| f["what"] == "gap")));
+    assert!(report["findings"].as_array().is_some_and(|f| f.iter().any(|f| f["code"] == "observation-failed")));
 }
 
 #[test]

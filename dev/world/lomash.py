@@ -18,11 +18,11 @@ def fitted() -> dict:
     policy = yaml.safe_load(SHIPPED.read_text())
     account = policy["home"]["account"]
     virginia = policy["destinations"]["virginia"]
-    for role in ["account", "role", "read_role", "external_id", "transfer_key"]:
+    for role in ["account", "role", "read_role", "external_id", "reencrypt_kms_key"]:
         del virginia[role]
     virginia["kms_key"] = f"arn:aws:kms:us-east-1:{account}:alias/lomash-wood-offsite"
     fleet = policy["databases"]["fleet"]
-    fleet["snapshots"]["daily"] = {"when": {"cron": "0 2 * * *"}, "keep": {"for": "35d"}}
+    fleet["snapshots"]["daily"] = {"schedule": {"cron": "0 2 * * *"}, "keep": {"for": "35d"}}
     fleet["copies"] = [{"to": "virginia", "of": ["daily", "pre-deploy"], "keep": {"newest": 7}, "max_age": "26h"}]
     return policy
 

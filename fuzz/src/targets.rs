@@ -314,22 +314,31 @@ fn decode_input(input: &[u8], layers: EncodingLayers) -> bool {
 }
 
 fn decode_age(input: &[u8]) -> bool {
-    decode_input(input, EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: None })
+    decode_input(
+        input,
+        EncodingLayers { encryption: Some(EncryptionFormat::Age), compression: None },
+    )
 }
 
 fn decode_zstd(input: &[u8]) -> bool {
-    decode_input(input, EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Zstd) })
+    decode_input(
+        input,
+        EncodingLayers { encryption: None, compression: Some(CompressionFormat::Zstd) },
+    )
 }
 
 fn decode_gzip(input: &[u8]) -> bool {
-    decode_input(input, EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Gzip) })
+    decode_input(
+        input,
+        EncodingLayers { encryption: None, compression: Some(CompressionFormat::Gzip) },
+    )
 }
 
 fn decode_openssl(input: &[u8]) -> bool {
     let kdf = KeyDerivation::Pbkdf2 { iterations: 1 };
     decode_input(
         input,
-        EncodingLayers { cipher: Some(EncryptionFormat::OpenSsl { kdf }), compressed: None },
+        EncodingLayers { encryption: Some(EncryptionFormat::OpenSsl { kdf }), compression: None },
     )
 }
 

@@ -44,6 +44,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rows: u64 = restored.tables.iter().map(|t| t.rows).sum();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();
-    println!("{rows} rows, {} losses, {:.1?}, {peak}", restored.losses.len(), started.elapsed());
+    println!("{rows} rows, {} losses, {:.1?}, {peak}", restored.warnings.len(), started.elapsed());
     Ok(())
 }

@@ -87,7 +87,7 @@ pub struct DumpSummary {
     /// Where it comes from.
     pub server: ServerFacts,
     /// Version of the `pg_dump` that was used: `15.18`.
-    pub client: String,
+    pub pg_dump_version: String,
     /// Extensions of the database.
     pub extensions: Vec<InstalledExtension>,
     /// The server's roles, without passwords.
@@ -160,7 +160,7 @@ async fn run_dump(
     out.send(Ok(Bytes::new())).await.map_err(|_| emit::receiver_closed_error())?;
     Ok(DumpSummary {
         data_time: data.snapshot_session.data_time,
-        client: tools.version.clone(),
+        pg_dump_version: tools.version.clone(),
         fingerprint: data.fingerprint.map(|f| f.finish(&facts, &extensions, &roles)),
         server: facts,
         extensions,

@@ -103,12 +103,12 @@ pub enum PgDumpFormat {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreSummary {
     /// What could not be restored, in order.
-    pub losses: Vec<RestoreWarning>,
+    pub warnings: Vec<RestoreWarning>,
     /// The rows that were loaded, table by table.
     pub tables: Vec<TableCounts>,
     /// What a test left out because it takes a superuser.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub untested: Vec<String>,
+    pub skipped_objects: Vec<String>,
 }
 
 /// Restores a stream into an existing database, which should be empty: nothing is dropped before.
@@ -180,16 +180,17 @@ async fn restore_custom(
         let all =
             restore_via_pg_restore(server, database, &session, &toc, readable, source, part, how)
                 .await?;
-        return Ok(RestoreSummary { untested, ..all });
+        return Ok(RestoreSummary { skipped_objects: untested, ..all });
     };
     let definitions = DefinitionRestorer::new(server, database, how, &toc, &session).await?;
     let wanted = |id: i32| chosen.as_ref().is_none_or(|c| c.contains(&id));
 
     let losses = definitions.run_phase(DefinitionPhase::Before, wanted).await?;
-    let mut restored = RestoreSummary { losses, untested, ..RestoreSummary::default() };
+    let mut restored =
+        RestoreSummary { warnings: losses, skipped_objects: untested, ..RestoreSummary::default() };
     let objects = definitions::large_object_entries(&toc);
     let made = |id: i32| wanted(id) && objects.contains(&id);
-    restored.losses.extend(definitions.run_phase(DefinitionPhase::Values, made).await?);
+    restored.warnings.extend(definitions.run_phase(DefinitionPhase::Values, made).await?);
     let (ready, finished) = mpsc::unbounded_channel();
     let ready = (how.jobs > 1).then_some(ready);
     let lane = early::IndexWorker::default();
@@ -215,7 +216,7 @@ async fn restore_custom(
     let rest = definitions.run_phase(DefinitionPhase::After, rest).await?;
     restored.tables = loaded.tables;
     for losses in [loaded.warnings, early, after, rest, definitions.tablespace_warnings()] {
-        restored.losses.extend(losses);
+        restored.warnings.extend(losses);
     }
     Ok(restored)
 }
@@ -407,7 +408,7 @@ async fn restore_via_pg_restore(
     // A connection that went away with pg_restore's was the server's fault.
     let alive = session.simple_query("").await;
     alive.map_err(|e| PostgresError::from_pg("restore the archive by pg_restore", &e))?;
-    let mut restored = RestoreSummary { losses: losses?, ..RestoreSummary::default() };
+    let mut restored = RestoreSummary { warnings: losses?, ..RestoreSummary::default() };
     let names: Vec<String> = (toc.entries.iter())
         .filter(|e| e.desc == "TABLE DATA" && chosen.is_none_or(|c| c.contains(&e.dump_id)))
         .map(|e| match toc.table_name(e) {

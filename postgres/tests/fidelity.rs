@@ -93,7 +93,7 @@ async fn what_belongs_to_a_database_itself_comes_back() {
         );
         let to = format!("settings_{n}_back");
         let (dumped, restored, lost) = through(cluster, &from, &to, format).await;
-        assert_eq!((restored.losses, lost), (Vec::new(), Vec::new()));
+        assert_eq!((restored.warnings, lost), (Vec::new(), Vec::new()));
         assert_eq!(dumped.server.database.provider, DatabaseLocaleProvider::Icu);
         let there = created(cluster, &from);
         for words in
@@ -124,13 +124,13 @@ async fn what_a_server_can_not_give_a_database_is_a_loss_in_words() {
     let server = cluster.server();
     let mut lost =
         database::create_database(&server, "lacking_back", Some(&dumped.server)).await.unwrap();
-    assert_eq!(into(cluster, "lacking_back", PgDumpFormat::Custom, archive).await.losses, []);
+    assert_eq!(into(cluster, "lacking_back", PgDumpFormat::Custom, archive).await.warnings, []);
     lost.extend(
         database::apply_database_properties(&server, "lacking_back", &dumped.server.database)
             .await
             .unwrap(),
     );
-    let classes: Vec<_> = lost.iter().map(|l| l.class).collect();
+    let classes: Vec<_> = lost.iter().map(|l| l.kind).collect();
     let wanted = [
         RestoreWarningKind::Tablespace,
         RestoreWarningKind::Database,
@@ -158,16 +158,16 @@ async fn a_tablespace_that_is_not_there_is_one_loss_and_its_tables_come_back_els
     {
         let (_, archive) = collect(&cluster, &from, &what(format)).await.unwrap();
         let there = cluster.database("spaced_there");
-        assert_eq!(into(&cluster, &there, stored, archive.clone()).await.losses, []);
+        assert_eq!(into(&cluster, &there, stored, archive.clone()).await.warnings, []);
         same(&cluster.described(&from, &[]), &cluster.described(&there, &[]));
         cluster.psql(
             "postgres",
             &format!("DROP DATABASE {there} WITH (FORCE); ALTER TABLESPACE fast RENAME TO slow"),
         );
         let to = cluster.database("spaced_back");
-        let losses = into(&cluster, &to, stored, archive).await.losses;
+        let losses = into(&cluster, &to, stored, archive).await.warnings;
         cluster.psql("postgres", "ALTER TABLESPACE slow RENAME TO fast");
-        assert!(losses.iter().all(|l| l.class == RestoreWarningKind::Tablespace), "{losses:?}");
+        assert!(losses.iter().all(|l| l.kind == RestoreWarningKind::Tablespace), "{losses:?}");
         assert!(!losses.is_empty() && format!("{losses:?}").contains("fast"), "{losses:?}");
         if stored == PgDumpFormat::Custom {
             assert!(
@@ -227,7 +227,7 @@ async fn names_of_any_encoding_come_back() {
         for (n, format) in FORMATS.into_iter().enumerate() {
             let to = format!("{from}_back_{n}");
             let (dumped, restored, lost) = through(cluster, &from, &to, format).await;
-            assert_eq!((restored.losses, lost), (Vec::new(), Vec::new()), "{encoding}");
+            assert_eq!((restored.warnings, lost), (Vec::new(), Vec::new()), "{encoding}");
             let full = format!("\"{name}\".\"{name}\"");
             let rows = dumped.tables.iter().find(|t| t.name == full).map(|t| t.rows);
             assert_eq!(rows, Some(2), "{:?}", dumped.tables);
@@ -269,7 +269,7 @@ async fn bytes_of_no_known_encoding_come_back() {
             continue;
         }
         let (dumped, restored, lost) = through(cluster, "bytes", &to, format).await;
-        assert_eq!((restored.losses, lost), (Vec::new(), Vec::new()));
+        assert_eq!((restored.warnings, lost), (Vec::new(), Vec::new()));
         let names: Vec<_> = dumped.tables.iter().map(|t| (t.name.as_str(), t.rows)).collect();
         assert_eq!(names, [("public.\"café\"", 2), ("public.plain", 1)]);
         assert_eq!(dumped.large_objects, 1);
@@ -315,7 +315,7 @@ async fn settings_of_a_database_do_not_change_what_is_read_or_written() {
         let (_, archive) = collect(cluster, &from, &what(format)).await.unwrap();
         let to = cluster.database("values_back");
         cluster.psql("postgres", &odd.replace("{}", &to));
-        assert_eq!(into(cluster, &to, stored, archive).await.losses, []);
+        assert_eq!(into(cluster, &to, stored, archive).await.warnings, []);
         cluster.psql("postgres", &format!("ALTER DATABASE {to} RESET ALL"));
         let back = cluster.psql(&to, "SELECT md5(string_agg(t::text, ';' ORDER BY d)) FROM t");
         assert_eq!(back, there, "{stored:?}");
@@ -337,7 +337,7 @@ async fn texts_that_look_like_rows_are_texts() {
             through(cluster, &from, &format!("looks_like_{n}_back"), format).await;
         let rows: Vec<_> = dumped.tables.iter().map(|t| (t.name.as_str(), t.rows)).collect();
         assert_eq!(rows, [("public.fake", 0), ("public.genuine", 2)]);
-        assert_eq!(restored.losses, []);
+        assert_eq!(restored.warnings, []);
         same(
             &created(cluster, &from).replace("_live", ""),
             &created(cluster, &format!("looks_like_{n}_back")),

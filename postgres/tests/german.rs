@@ -71,7 +71,7 @@ async fn losses_have_their_class_and_no_data() {
         cluster.psql("postgres", "ALTER ROLE gone RENAME TO elsewhere");
         let restored = into(&to, stored, archive).await;
         cluster.psql("postgres", "ALTER ROLE elsewhere RENAME TO gone");
-        let mut classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();
+        let mut classes: Vec<_> = restored.warnings.iter().map(|l| l.kind).collect();
         classes.sort_unstable();
         let mut wanted = vec![
             RestoreWarningKind::Role,
@@ -83,8 +83,8 @@ async fn losses_have_their_class_and_no_data() {
         if stored == PgDumpFormat::Plain {
             wanted.insert(3, RestoreWarningKind::Data);
         }
-        assert_eq!(classes, wanted, "{:#?}", restored.losses);
-        let all = format!("{:?}", restored.losses);
+        assert_eq!(classes, wanted, "{:#?}", restored.warnings);
+        let all = format!("{:?}", restored.warnings);
         assert!(!all.contains("Jane") && !all.contains("Wert"), "{all}");
         assert!(all.contains("P0001") && all.contains("42704"), "{all}");
     }

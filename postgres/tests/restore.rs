@@ -117,14 +117,14 @@ fn every_kind_of_object_comes_back_from_each_format() {
         // One connection keeps the order of rows, so that the texts of both databases are the same.
         let one = RestoreOptions { jobs: 1, ..how() };
         let restored = into(cluster, &to, format, dumped(cluster, &from, args), &one).unwrap();
-        assert_eq!(restored.losses, [], "{args:?}");
+        assert_eq!(restored.warnings, [], "{args:?}");
         same(cluster, &from, &to);
     }
     let to = cluster.database("kinds_parallel");
     let restored =
         into(cluster, &to, PgDumpFormat::Custom, dumped(cluster, &from, &["-Fc", "-Z1"]), &how())
             .unwrap();
-    assert_eq!(restored.losses, []);
+    assert_eq!(restored.warnings, []);
     assert_eq!(cluster.described(&from, &["-s"]), cluster.described(&to, &["-s"]));
     same_rows(cluster, &from, &to);
 }
@@ -138,9 +138,9 @@ fn large_tables_and_large_objects_go_in_over_several_connections() {
         let to = cluster.database("sample_back");
         let restored = into(cluster, &to, format, dumped(cluster, &from, &args), &how()).unwrap();
         assert!(
-            restored.losses.is_empty(),
+            restored.warnings.is_empty(),
             "{args:?}: {:#?}",
-            restored.losses.iter().take(3).collect::<Vec<_>>()
+            restored.warnings.iter().take(3).collect::<Vec<_>>()
         );
         same_rows(cluster, &from, &to);
         assert_eq!(cluster.described(&from, &["-s"]), cluster.described(&to, &["-s"]));
@@ -176,7 +176,7 @@ fn indexes_of_a_large_table_are_made_once_while_others_are_loaded() {
             &RestoreOptions { jobs, ..how() },
         )
         .unwrap();
-        assert_eq!(restored.losses, [], "{jobs} jobs");
+        assert_eq!(restored.warnings, [], "{jobs} jobs");
         assert_eq!(cluster.described(&from, &["-s"]), cluster.described(&to, &["-s"]));
         same_rows(cluster, &from, &to);
     }
@@ -199,7 +199,7 @@ fn a_copy_that_can_not_start_leaves_its_cause_and_the_rest() {
             cluster.psql(&to, "CREATE TABLE a (i int); CREATE TABLE c (i int)");
             let how = RestoreOptions { jobs, ..how() };
             let restored = into(cluster, &to, format, dumped(cluster, &from, &args), &how).unwrap();
-            let data = restored.losses.iter().filter(|l| l.class == RestoreWarningKind::Data);
+            let data = restored.warnings.iter().filter(|l| l.kind == RestoreWarningKind::Data);
             let data: Vec<_> = data.map(|l| l.message.as_str()).collect();
             assert_eq!(data.len(), 2, "{data:?}");
             assert!(data.iter().all(|m| m.contains("\"v\"")), "the cause: {data:?}");
@@ -272,7 +272,7 @@ fn an_index_that_is_made_early_waits_for_no_lock_without_end() {
     let restored =
         into(cluster, &to, PgDumpFormat::Custom, archive, &RestoreOptions { jobs: 2, ..how() })
             .unwrap();
-    assert_eq!(restored.losses, []);
+    assert_eq!(restored.warnings, []);
     let seen = "SELECT wait FROM public.seen WHERE index = 'public.a_id'";
     assert_eq!(cluster.psql(&to, seen), "2s", "while b was still loaded");
 }
@@ -293,7 +293,7 @@ fn a_table_that_is_refused_is_lost_as_a_whole_and_the_rest_goes_on() {
         let restored =
             into(cluster, &to, PgDumpFormat::Custom, archive, &RestoreOptions { jobs, ..how() })
                 .unwrap();
-        let classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();
+        let classes: Vec<_> = restored.warnings.iter().map(|l| l.kind).collect();
         assert!(
             classes.contains(&RestoreWarningKind::Exists)
                 && classes.contains(&RestoreWarningKind::Data),
@@ -305,7 +305,7 @@ fn a_table_that_is_refused_is_lost_as_a_whole_and_the_rest_goes_on() {
         assert_eq!(restored.tables.iter().find(|t| t.name == "public.big").unwrap().rows, 0);
         assert!(
             restored
-                .losses
+                .warnings
                 .iter()
                 .all(|l| !l.message.contains("AAAA") && !l.message.contains("CONTEXT"))
         );
@@ -335,7 +335,7 @@ fn what_the_server_lacks_or_has_becomes_a_loss_of_its_class() {
         let to = cluster.database("lossy_back");
         cluster.psql(&to, "CREATE SCHEMA here");
         let restored = into(cluster, &to, format, bytes.clone(), &how()).unwrap();
-        let mut classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();
+        let mut classes: Vec<_> = restored.warnings.iter().map(|l| l.kind).collect();
         classes.sort_unstable();
         assert_eq!(
             classes,
@@ -347,7 +347,7 @@ fn what_the_server_lacks_or_has_becomes_a_loss_of_its_class() {
         let to = cluster.database("lossy_bare");
         let bare = RestoreOptions { owners: false, privileges: false, ..how() };
         let restored = into(cluster, &to, format, bytes, &bare).unwrap();
-        assert_eq!(restored.losses, [], "owners and grants were not asked for");
+        assert_eq!(restored.warnings, [], "owners and grants were not asked for");
     }
 }
 
@@ -358,7 +358,7 @@ fn an_extension_that_is_not_there_is_a_loss_and_so_is_what_needs_it() {
         .to_vec();
     let to = cluster.database("extension");
     let restored = into(cluster, &to, PgDumpFormat::Plain, sql, &how()).unwrap();
-    let classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();
+    let classes: Vec<_> = restored.warnings.iter().map(|l| l.kind).collect();
     assert_eq!(classes, [RestoreWarningKind::Extension, RestoreWarningKind::Other]);
 }
 
@@ -388,7 +388,7 @@ fn chosen_tables_come_with_what_they_need_and_what_hangs_on_them() {
     let to = cluster.database("choice_parent");
     let restored =
         into(cluster, &to, PgDumpFormat::Custom, archive.clone(), &tables(&["s.parent"])).unwrap();
-    assert_eq!(restored.losses, []);
+    assert_eq!(restored.warnings, []);
     assert_eq!(cluster.psql(&to, list), "parent:r parent_id_seq:S parent_mood_idx:i parent_pkey:i");
     assert_eq!(
         cluster.psql(
@@ -403,14 +403,14 @@ fn chosen_tables_come_with_what_they_need_and_what_hangs_on_them() {
     let to = cluster.database("choice_child");
     let restored =
         into(cluster, &to, PgDumpFormat::Custom, archive.clone(), &tables(&["child"])).unwrap();
-    assert_eq!(restored.losses, [], "its foreign key stays away with its parent");
+    assert_eq!(restored.warnings, [], "its foreign key stays away with its parent");
     assert_eq!(cluster.psql(&to, list), "child:r child_id_seq:S");
 
     let to = cluster.database("choice_both");
     let restored =
         into(cluster, &to, PgDumpFormat::Custom, archive.clone(), &tables(&["child", "parent"]))
             .unwrap();
-    assert_eq!(restored.losses, []);
+    assert_eq!(restored.warnings, []);
     assert_eq!(cluster.psql(&to, "SELECT count(*) FROM pg_constraint WHERE contype = 'f'"), "1");
 
     let to = cluster.database("choice_none");
@@ -434,7 +434,7 @@ fn other_encodings_come_back_right() {
     ] {
         let to = cluster.database("umlauts_back");
         let restored = into(cluster, &to, format, dumped(cluster, &from, &args), &how()).unwrap();
-        assert_eq!(restored.losses, []);
+        assert_eq!(restored.warnings, []);
         same(cluster, &from, &to);
         assert_eq!(restored.tables[0].name, "public.\"Größe\"");
     }

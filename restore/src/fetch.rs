@@ -127,7 +127,7 @@ fn payload_info(manifest: &BackupManifest) -> PayloadInfo {
 fn expected_digests(manifest: &BackupManifest) -> Option<ArchiveDigests> {
     let digest = |bytes, sha256: &str| Some(StreamDigest { bytes, sha256: sha256.parse().ok()? });
     Some(ArchiveDigests {
-        plain: digest(manifest.plain.bytes, &manifest.plain.sha256)?,
+        plaintext: digest(manifest.plain.bytes, &manifest.plain.sha256)?,
         stored: digest(manifest.file.bytes, &manifest.file.sha256)?,
     })
 }

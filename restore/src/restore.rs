@@ -107,16 +107,16 @@ pub struct RestoreReport {
     /// The database that was restored.
     pub database: String,
     /// What the replaced database is called now, if it is there.
-    pub aside: Option<String>,
+    pub previous_database: Option<String>,
     /// What was checked before it took its place.
     pub checks: Vec<CheckResult>,
     /// What could not be restored; not empty means "restored with losses".
-    pub losses: Vec<RestoreWarning>,
+    pub warnings: Vec<RestoreWarning>,
     /// What to know of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// How long each phase took.
-    pub took: Vec<PhaseDuration>,
+    pub durations: Vec<PhaseDuration>,
 }
 
 /// Restores a backup.
@@ -164,7 +164,7 @@ pub async fn restore_backup(
     {
         losses.extend(database::create_missing_roles(server, &manifest.roles).await?);
     }
-    let room = ScratchDatabase::create(server, plan.fresh.clone(), backup).await?;
+    let room = ScratchDatabase::create(server, plan.scratch_database.clone(), backup).await?;
     let ready = restore_and_check(
         &room,
         store,
@@ -186,7 +186,13 @@ pub async fn restore_backup(
     };
     progress(RestorePhase::Swapping);
     let swapped = measure_phase(&mut times, "swap", async {
-        database::swap_databases(server, &plan.fresh, &options.target, &plan.aside).await
+        database::swap_databases(
+            server,
+            &plan.scratch_database,
+            &options.target,
+            &plan.previous_database,
+        )
+        .await
     });
     if let Err(e) = swapped.await {
         progress(RestorePhase::Undoing);
@@ -197,11 +203,11 @@ pub async fn restore_backup(
     Ok(RestoreOutcome::Restored(Box::new(RestoreReport {
         backup: backup.uri.clone(),
         database: options.target.clone(),
-        aside,
+        previous_database: aside,
         checks,
-        losses,
+        warnings: losses,
         notes,
-        took: times,
+        durations: times,
     })))
 }
 
@@ -227,7 +233,7 @@ async fn restore_and_check(
         ..RestoreOptions::default()
     };
     let load = Box::pin(room.load_backup(store, backup, opening, HashCheck::Stored, &how));
-    let RestoreSummary { losses: lost, tables, .. } =
+    let RestoreSummary { warnings: lost, tables, .. } =
         measure_phase(times, "fetch and restore", load).await?;
     losses.extend(lost);
     let subscriptions = database::disconnect_subscriptions(server, &room.name).await?;
@@ -239,7 +245,7 @@ async fn restore_and_check(
     if evaluate_verdict(&checks, losses) == VerificationVerdict::Bad
         && (losses.is_empty() || !options.accept_losses)
     {
-        let failed = checks.iter().find(|c| c.went == CheckStatus::Failed);
+        let failed = checks.iter().find(|c| c.status == CheckStatus::Failed);
         let failed = failed.map(|c| format!("{}: {}", c.name, c.detail)).unwrap_or_default();
         return Err(incomplete_error(store, backup, losses, &failed));
     }
@@ -277,7 +283,7 @@ fn incomplete_error(
     losses: &[RestoreWarning],
     why: &str,
 ) -> RestoreError {
-    let first = losses.iter().find(|l| l.class == RestoreWarningKind::Data).or(losses.first());
+    let first = losses.iter().find(|l| l.kind == RestoreWarningKind::Data).or(losses.first());
     let because = first.map(|l| format!(" ({}: {})", l.statement, l.message)).unwrap_or_default();
     let mut mend = "restore another backup, or mend what the message names".to_owned();
     if first.is_some() {
@@ -329,12 +335,18 @@ async fn finish_swap(
     if let Err(e) = lets_in.await {
         progress(RestorePhase::Undoing);
         let back = if plan.replaces {
-            database::swap_databases(server, &plan.aside, &options.target, &plan.fresh).await
+            database::swap_databases(
+                server,
+                &plan.previous_database,
+                &options.target,
+                &plan.scratch_database,
+            )
+            .await
         } else {
-            database::rename_database(server, &options.target, &plan.fresh).await
+            database::rename_database(server, &options.target, &plan.scratch_database).await
         };
         let dropped = match back {
-            Ok(()) => database::drop_database(server, &plan.fresh).await,
+            Ok(()) => database::drop_database(server, &plan.scratch_database).await,
             Err(e) => Err(e),
         };
         return Err(with_rollback_note(
@@ -347,16 +359,16 @@ async fn finish_swap(
         return Ok(None);
     }
     if options.drop_old {
-        return match database::drop_database(server, &plan.aside).await {
+        return match database::drop_database(server, &plan.previous_database).await {
             Ok(()) => Ok(None),
             // The restore is done; what could not be dropped is only in the way.
             Err(e) => {
-                tracing::warn!(error = %e, "the replaced database stays as {}: {e}", plan.aside);
-                Ok(Some(plan.aside.clone()))
+                tracing::warn!(error = %e, "the replaced database stays as {}: {e}", plan.previous_database);
+                Ok(Some(plan.previous_database.clone()))
             }
         };
     }
-    Ok(Some(plan.aside.clone()))
+    Ok(Some(plan.previous_database.clone()))
 }
 
 /// An error, and whether all is as before.

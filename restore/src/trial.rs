@@ -101,7 +101,7 @@ impl<'a> ScratchDatabase<'a> {
 
     /// What the server could not give it, where an owner was asked for or not.
     pub(crate) fn restore_warnings(&self, owners: bool) -> impl Iterator<Item = RestoreWarning> {
-        self.warnings.iter().filter(move |l| owners || l.class != RestoreWarningKind::Role).cloned()
+        self.warnings.iter().filter(move |l| owners || l.kind != RestoreWarningKind::Role).cloned()
     }
 
     /// Sends the backup into it.
@@ -185,11 +185,11 @@ pub(crate) async fn run_checks(
 ) -> Result<Vec<CheckResult>, RestoreError> {
     let mut checks = Vec::new();
     let data: Vec<&RestoreWarning> =
-        losses.iter().filter(|l| l.class == RestoreWarningKind::Data).collect();
+        losses.iter().filter(|l| l.kind == RestoreWarningKind::Data).collect();
     if let Some(first) = data.first() {
         let mut detail = format!("{} losses: {} ({})", data.len(), first.message, first.statement);
         // Rows are lost most often because of what could not be made before them: that is what there is to fix.
-        if let Some(cause) = losses.iter().find(|l| l.class != RestoreWarningKind::Data) {
+        if let Some(cause) = losses.iter().find(|l| l.kind != RestoreWarningKind::Data) {
             detail.push_str(&format!("; before that: {} ({})", cause.message, cause.statement));
         }
         checks.push(CheckResult::failed("no data lost", detail));

@@ -52,7 +52,7 @@ pub struct CheckResult {
     /// What.
     pub name: String,
     /// How it went.
-    pub went: CheckStatus,
+    pub status: CheckStatus,
     /// What was seen; may be empty.
     pub detail: String,
     /// What kind of part failed, where that is not the backup itself.
@@ -79,7 +79,12 @@ impl CheckResult {
     }
 
     fn new(name: impl AsRef<str>, went: CheckStatus, detail: impl AsRef<str>) -> Self {
-        Self { name: name.as_ref().into(), went, detail: detail.as_ref().into(), kind: None }
+        Self {
+            name: name.as_ref().into(),
+            status: went,
+            detail: detail.as_ref().into(),
+            kind: None,
+        }
     }
 }
 
@@ -105,7 +110,7 @@ pub(crate) fn evaluate_verdict(
     losses: &[RestoreWarning],
 ) -> VerificationVerdict {
     let failed: Vec<_> =
-        checks.iter().filter(|c| c.went == CheckStatus::Failed).map(|c| c.kind).collect();
+        checks.iter().filter(|c| c.status == CheckStatus::Failed).map(|c| c.kind).collect();
     let cold = failed.contains(&Some(RestoreErrorKind::Cold));
     // A store or a server that does not answer says nothing about the backup.
     let says_nothing = |kind: &Option<RestoreErrorKind>| {
@@ -144,17 +149,17 @@ pub struct VerificationReport {
     /// The time of its data, as far as it is told.
     pub data_time: Option<Timestamp>,
     /// Whether it was restored, or only read and hashed.
-    pub full: bool,
+    pub restored: bool,
     /// What that comes to.
     pub verdict: VerificationVerdict,
     /// Whether the verdict is [`VerificationVerdict::Good`].
-    pub good: bool,
+    pub is_good: bool,
     /// What was checked.
     pub checks: Vec<CheckResult>,
     /// What could not be restored.
-    pub losses: Vec<RestoreWarning>,
+    pub warnings: Vec<RestoreWarning>,
     /// How long it took; of a full one, the recovery time that was measured.
-    pub took: Vec<PhaseDuration>,
+    pub durations: Vec<PhaseDuration>,
 }
 
 /// How a full verification restores.
@@ -171,17 +176,17 @@ pub struct VerifyOptions<'a> {
     /// Stored sizes of the backups before this one, of the same database and reason, in bytes.
     pub earlier: &'a [u64],
     /// By how much the size may differ from their median: 0.5 is by half.
-    pub size_change: Option<f64>,
+    pub max_size_deviation: Option<f64>,
 }
 
 impl VerificationReport {
     /// Why it is not good, in words; nothing of a good one.
     pub fn failure_reason(&self) -> Option<String> {
         let failed =
-            self.checks.iter().filter(|c| c.went == CheckStatus::Failed || c.kind.is_some());
+            self.checks.iter().filter(|c| c.status == CheckStatus::Failed || c.kind.is_some());
         let mut all: Vec<_> = failed.map(|c| format!("{}: {}", c.name, c.detail)).collect();
-        if let Some(first) = self.losses.first() {
-            let many = self.losses.len();
+        if let Some(first) = self.warnings.first() {
+            let many = self.warnings.len();
             all.push(format!(
                 "restores with {many} losses: {} ({})",
                 first.statement, first.message
@@ -319,7 +324,7 @@ pub fn could_not_verify(backup: &StoredBackup, why: &RestoreError) -> Verificati
     }];
     VerificationReport {
         verdict: VerificationVerdict::CouldNotVerify,
-        good: false,
+        is_good: false,
         ..build_report(backup, true, checks, Vec::new(), Vec::new())
     }
 }
@@ -345,11 +350,11 @@ async fn verify_in_scratch(
         Box::pin(room.load_backup(store, backup, opening, HashCheck::Both, &how)).await?;
     times.push(phase_duration("fetch and restore", begun));
     let mut checks = vec![CheckResult::passed("restores", "its hashes are right to the last byte")];
-    if !restored.untested.is_empty() {
-        let left = format!("left out of the test: {}", restored.untested.join(", "));
+    if !restored.skipped_objects.is_empty() {
+        let left = format!("left out of the test: {}", restored.skipped_objects.join(", "));
         checks.push(CheckResult::skipped("what takes a superuser", left));
     }
-    *losses = room.restore_warnings(false).chain(restored.losses).collect();
+    *losses = room.restore_warnings(false).chain(restored.warnings).collect();
     let begun = Instant::now();
     let login = room.login_config();
     database::disable_forced_row_security(&login, &room.name).await?;
@@ -370,7 +375,7 @@ pub(crate) fn seconds_since(since: Instant) -> f64 {
 }
 
 fn any_failed(checks: &[CheckResult]) -> bool {
-    checks.iter().any(|c| c.went == CheckStatus::Failed)
+    checks.iter().any(|c| c.status == CheckStatus::Failed)
 }
 
 fn build_report(
@@ -384,18 +389,18 @@ fn build_report(
         backup: backup.uri.clone(),
         database: backup.database().map(str::to_owned),
         data_time: backup.data_time(),
-        full,
+        restored: full,
         verdict: evaluate_verdict(&checks, &losses),
-        good: evaluate_verdict(&checks, &losses) == VerificationVerdict::Good,
+        is_good: evaluate_verdict(&checks, &losses) == VerificationVerdict::Good,
         checks,
-        losses,
-        took,
+        warnings: losses,
+        durations: took,
     }
 }
 
 /// The size against the median of those before.
 fn check_size(backup: &StoredBackup, trial: &VerifyOptions<'_>) -> Option<CheckResult> {
-    let most = trial.size_change?;
+    let most = trial.max_size_deviation?;
     let name = "size";
     let mut earlier = trial.earlier.to_vec();
     earlier.sort_unstable();

@@ -81,8 +81,8 @@ impl Place {
         record.layers = recipe.to_layers();
         record.file.bytes = sums.stored.bytes;
         record.file.sha256 = sums.stored.sha256.to_string();
-        record.plain.bytes = sums.plain.bytes;
-        record.plain.sha256 = sums.plain.sha256.to_string();
+        record.plain.bytes = sums.plaintext.bytes;
+        record.plain.sha256 = sums.plaintext.sha256.to_string();
         record.tables = (tables.iter())
             .map(|(name, rows)| manifest::ManifestTable {
                 name: (*name).into(),
@@ -132,7 +132,7 @@ async fn tried(
         jobs: 2,
         checks: &rules,
         earlier: &earlier,
-        size_change: None,
+        max_size_deviation: None,
     };
     verify_full(&place.store, backup, &BackupKeys::default(), &trial).await
 }
@@ -218,7 +218,7 @@ fn a_file_that_is_cut_or_is_something_else_is_not_good() {
             let place = Place::new();
             let backup = place.foreign(&dumped(cluster, &database, args)).await;
             let read = verify_quick(&place.store, &backup, &BackupKeys::default()).await;
-            assert!(read.good, "{args:?}: {read:?}");
+            assert!(read.is_good, "{args:?}: {read:?}");
         }
         // With a record whose hashes are right: it was damaged before they were made.
         for (format, args) in [(ManifestFormat::Custom, CUSTOM), (ManifestFormat::Plain, PLAIN)] {
@@ -296,7 +296,8 @@ fn a_test_runs_on_a_server_of_our_own_that_is_gone_afterwards() {
             record.roles = vec![role("holdfast_reader"), role("holdfast_owner")];
             let scratch = ScratchTarget::local(Some(folder.path().into()));
             let tried = tried(&place, &backup, &scratch).await.unwrap();
-            let losses: Vec<_> = tried.losses.iter().map(|l| (&l.statement, &l.message)).collect();
+            let losses: Vec<_> =
+                tried.warnings.iter().map(|l| (&l.statement, &l.message)).collect();
             assert_eq!(failed(&tried), Vec::<&str>::new(), "{losses:?}");
             assert_eq!(tried.verdict, VerificationVerdict::Good, "{losses:#?}");
             let left = tried.checks.iter().find(|c| c.name == "what takes a superuser").unwrap();
@@ -315,7 +316,7 @@ fn a_test_runs_on_a_server_of_our_own_that_is_gone_afterwards() {
         assert_eq!(nowhere.kind, RestoreErrorKind::NoScratch, "{nowhere}");
         assert!(nowhere.to_string().contains("scratch:"), "{nowhere}");
         let told = ::restore::verify::could_not_verify(&backup, &nowhere);
-        assert_eq!((told.verdict, told.good), (VerificationVerdict::CouldNotVerify, false));
+        assert_eq!((told.verdict, told.is_good), (VerificationVerdict::CouldNotVerify, false));
     });
 }
 
@@ -343,7 +344,7 @@ fn a_subscription_comes_back_asleep_and_holds_no_database_back() {
             let target = format!("{database}_{format:?}").to_lowercase();
             let done = restored(&place, &backup, cluster, &options(&target)).await.unwrap();
             let RestoreOutcome::Restored(report) = done else { panic!("not restored") };
-            assert!(report.notes[0].contains("feed") && report.losses.is_empty(), "{report:?}");
+            assert!(report.notes[0].contains("feed") && report.warnings.is_empty(), "{report:?}");
             assert_eq!(off(&target), "f|t");
         }
         assert_eq!(count(cluster, &format!("datname = '{left}'")), "0");
@@ -382,7 +383,7 @@ fn what_comes_back_in_part_is_judged_alike_and_kept_only_when_asked_for() {
             let how = BackupRestoreOptions { accept_losses: true, ..options(&target) };
             let done = restored(&place, &backup, cluster, &how).await.unwrap();
             let RestoreOutcome::Restored(report) = done else { panic!("not restored") };
-            assert!(!report.losses.is_empty());
+            assert!(!report.warnings.is_empty());
             assert_eq!(cluster.psql(&target, "SELECT count(*) FROM limits"), "1");
         }
     });
@@ -409,7 +410,7 @@ fn nothing_with_losses_takes_the_place_of_a_database_unless_asked() {
         let how = BackupRestoreOptions { accept_losses: true, ..how };
         let done = restored(&place, &backup, cluster, &how).await.unwrap();
         let RestoreOutcome::Restored(report) = done else { panic!("not restored") };
-        assert_eq!(report.losses.len(), 1, "{:?}", report.losses);
+        assert_eq!(report.warnings.len(), 1, "{:?}", report.warnings);
         assert_eq!(cluster.psql(&database, "SELECT count(*) FROM words"), "1");
     });
 }

@@ -108,7 +108,10 @@ impl Place {
                 sha256: sha256(&sums.stored),
                 checksum: None,
             },
-            plain: manifest::PlaintextInfo { bytes: sums.plain.bytes, sha256: sha256(&sums.plain) },
+            plain: manifest::PlaintextInfo {
+                bytes: sums.plaintext.bytes,
+                sha256: sha256(&sums.plaintext),
+            },
             format,
             layers: recipe.to_layers(),
             recipients: Vec::new(),
@@ -181,7 +184,7 @@ fn a_good_backup_verifies_and_every_damage_is_found_quickly() {
     wait(async {
         let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         let good = verify_quick(&place.store, &backup, opening(PASSPHRASE)).await;
-        assert!(good.good, "{good:?}");
+        assert!(good.is_good, "{good:?}");
         // What is verified stays as it is.
         let again = verify_quick(&place.store, &backup, opening(PASSPHRASE)).await;
         assert_eq!(again.checks, good.checks);
@@ -239,15 +242,15 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
             jobs: 2,
             checks: rules,
             earlier: &earlier,
-            size_change: Some(0.5),
+            max_size_deviation: Some(0.5),
         };
         // What a killed run left behind is dropped first; that of a living one stays.
         cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_verify_dead"));
         let good =
             verify_full(&place.store, &backup, opening(PASSPHRASE), &trial(&strict)).await.unwrap();
-        assert!(good.good, "{good:?}");
+        assert!(good.is_good, "{good:?}");
         assert_eq!(
-            good.took.iter().map(|t| t.phase.as_str()).collect::<Vec<_>>(),
+            good.durations.iter().map(|t| t.phase.as_str()).collect::<Vec<_>>(),
             ["fetch and restore", "verify"]
         );
         assert!(good.to_markdown().contains("| last order | passed |"), "{}", good.to_markdown());
@@ -312,9 +315,9 @@ fn a_restore_replaces_a_database_and_keeps_the_old_one() {
             let RestoreOutcome::Restored(report) = done.await.unwrap() else {
                 panic!("not restored")
             };
-            assert_eq!(report.losses, []);
+            assert_eq!(report.warnings, []);
             assert_eq!(*dumped.borrow(), database);
-            let aside = report.aside.unwrap();
+            let aside = report.previous_database.unwrap();
             assert_eq!(aside, format!("{database}_before_20261121030000"));
 
             assert_eq!(
@@ -347,7 +350,7 @@ fn a_restore_replaces_a_database_and_keeps_the_old_one() {
                 panic!("not restored")
             };
             let next = format!("{database}_before_20261121030001");
-            assert_eq!(report.aside.as_ref(), Some(&next));
+            assert_eq!(report.previous_database.as_ref(), Some(&next));
             assert_eq!(cluster.psql(&next, "SELECT count(*) FROM orders"), "4999");
             assert_eq!(cluster.psql(&aside, "SELECT count(*) FROM orders"), "10");
         });
@@ -375,7 +378,9 @@ fn a_dry_run_touches_nothing_and_says_what_would_be_done() {
         let RestoreOutcome::Planned(plan) = done.await.unwrap() else { panic!("not planned") };
         let text = plan.to_string();
         assert!(text.contains("1. dump") && text.contains("both at once"), "{text}");
-        assert!(!postgres::database::database_exists(&server, &plan.fresh).await.unwrap());
+        assert!(
+            !postgres::database::database_exists(&server, &plan.scratch_database).await.unwrap()
+        );
 
         let wrong = restore_backup(
             &place.store,
@@ -474,7 +479,9 @@ fn whatever_fails_the_target_is_as_it_was() {
             no_safety,
             |_| {},
         );
-        assert!(matches!(done.await.unwrap(), RestoreOutcome::Restored(r) if r.aside.is_none()));
+        assert!(
+            matches!(done.await.unwrap(), RestoreOutcome::Restored(r) if r.previous_database.is_none())
+        );
         untouched("a restore that dropped the old one");
     });
 }
@@ -504,10 +511,10 @@ fn a_restore_into_a_new_database_can_choose_tables_and_tells_its_losses() {
         );
         let RestoreOutcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
         assert_eq!(
-            report.losses.iter().map(|l| l.class).collect::<Vec<_>>(),
+            report.warnings.iter().map(|l| l.kind).collect::<Vec<_>>(),
             [RestoreWarningKind::Role]
         );
-        assert_eq!(report.aside, None);
+        assert_eq!(report.previous_database, None);
         assert_eq!(cluster.psql(&target, "SELECT count(*) FROM orders"), "5000");
     });
 }
@@ -537,8 +544,8 @@ fn a_foreign_backup_is_verified_and_restored_too() {
         let backup =
             list_backups(&place.store, &[form], &[], &trust()).await.unwrap().pop().unwrap();
         let good = verify_quick(&place.store, &backup, opening(PASSPHRASE)).await;
-        assert!(good.good, "{good:?}");
-        assert!(!verify_quick(&place.store, &backup, opening("another")).await.good);
+        assert!(good.is_good, "{good:?}");
+        assert!(!verify_quick(&place.store, &backup, opening("another")).await.is_good);
         let target = format!("{database}_back");
         let how = options(&target, "r1");
         let done = restore_backup(

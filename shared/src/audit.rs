@@ -273,12 +273,12 @@ pub fn entries_from_report(report: &RunReport) -> Vec<AuditEntry> {
         Some(AuditEntry {
             asset: o.asset.clone(),
             action: o.action.clone(),
-            because: o.because.clone(),
+            reason: o.reason.clone(),
             operation: o.operation,
             result,
             detail: detail.clone(),
-            seconds: o.made.as_ref().and_then(|m| m.seconds),
-            made: o.made.clone(),
+            seconds: o.artifact.as_ref().and_then(|m| m.seconds),
+            artifact: o.artifact.clone(),
             evidence: None,
         })
     };

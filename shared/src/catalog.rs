@@ -181,7 +181,7 @@ pub struct HoldfastTags {
     /// `holdfast:slot`: the time it was due at.
     pub slot: Option<String>,
     /// `holdfast:also`: further reasons that it serves, each with the slot that it was due at.
-    pub also: Vec<(String, String)>,
+    pub additional_reasons: Vec<(String, String)>,
     /// `holdfast:request`: the demand it answers.
     pub request: Option<String>,
     /// `holdfast:copy-of`: ARN of the point that it is a copy of.
@@ -191,7 +191,7 @@ pub struct HoldfastTags {
     /// `holdfast:data-time`: the time of the data in a copy.
     pub data_time: Option<Timestamp>,
     /// `holdfast:hold`: nobody may delete it; the value says why.
-    pub hold: Option<String>,
+    pub legal_hold: Option<String>,
 }
 
 /// Keys of [`Marks`].
@@ -237,13 +237,14 @@ impl HoldfastTags {
                 mark::SLOT => marks.slot = text(),
                 mark::ALSO => {
                     let pairs = value.split(' ').filter_map(|pair| pair.split_once(':'));
-                    marks.also = pairs.map(|(r, s)| (r.to_owned(), s.to_owned())).collect();
+                    marks.additional_reasons =
+                        pairs.map(|(r, s)| (r.to_owned(), s.to_owned())).collect();
                 }
                 mark::REQUEST => marks.request = text(),
                 mark::COPY_OF => marks.copy_of = text(),
                 mark::TRANSFER => marks.transfer = true,
                 mark::DATA_TIME => marks.data_time = value.parse().ok(),
-                mark::HOLD => marks.hold = text(),
+                mark::HOLD => marks.legal_hold = text(),
                 _ => {}
             }
         }
@@ -253,14 +254,16 @@ impl HoldfastTags {
     /// Whether both were written by one and the same step: same owner, database, reasons, slots, request and source. What
     /// somebody added since (a hold) does not matter.
     pub fn is_same_step(&self, other: &Self) -> bool {
-        let bare = |marks: &Self| Self { hold: None, ..marks.clone() };
+        let bare = |marks: &Self| Self { legal_hold: None, ..marks.clone() };
         bare(self) == bare(other)
     }
 
     /// Every reason that it serves, with the slot that it was due at.
     pub fn reasons_with_slots(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let first = self.reason.as_deref().map(|r| (r, self.slot.as_deref()));
-        first.into_iter().chain(self.also.iter().map(|(r, s)| (r.as_str(), Some(s.as_str()))))
+        first
+            .into_iter()
+            .chain(self.additional_reasons.iter().map(|(r, s)| (r.as_str(), Some(s.as_str()))))
     }
 }
 
@@ -276,7 +279,7 @@ pub struct RecoveryPoint {
     /// That database's resource id: which database it is, whatever its name was or is.
     pub resource_id: String,
     /// Instance or cluster snapshot.
-    pub family: DatabaseKind,
+    pub kind: DatabaseKind,
     /// RDS's own automated snapshot, which RDS alone lets go.
     pub automated: bool,
     /// Where it stands.
@@ -296,7 +299,7 @@ pub struct RecoveryPoint {
     /// For a copy, the ARN of its source, as RDS tells it.
     pub source_arn: Option<String>,
     /// Our tags on it.
-    pub marks: HoldfastTags,
+    pub tags: HoldfastTags,
 }
 
 impl RecoveryPoint {
@@ -307,7 +310,7 @@ impl RecoveryPoint {
 
     /// Whether Holdfast made it for the policy with this owner.
     pub fn is_owned_by(&self, owner: &str) -> bool {
-        self.marks.owner.as_deref() == Some(owner)
+        self.tags.owner.as_deref() == Some(owner)
     }
 
     /// The reason that it was taken for; RDS's own are `automated`. One may serve more: see [`RecoveryPoint::has_reason`].
@@ -315,7 +318,7 @@ impl RecoveryPoint {
         if self.automated {
             AUTOMATED_REASON
         } else {
-            self.marks.reason.as_deref().unwrap_or("manual")
+            self.tags.reason.as_deref().unwrap_or("manual")
         }
     }
 
@@ -323,7 +326,7 @@ impl RecoveryPoint {
     pub fn reasons(&self) -> Vec<&str> {
         let mut all = vec![self.reason()];
         if !self.automated {
-            all.extend(self.marks.also.iter().map(|(reason, _)| reason.as_str()));
+            all.extend(self.tags.additional_reasons.iter().map(|(reason, _)| reason.as_str()));
         }
         all
     }
@@ -335,13 +338,13 @@ impl RecoveryPoint {
 
     /// The slot that it was due at for a reason.
     pub fn slot_for(&self, reason: &str) -> Option<&str> {
-        self.marks.reasons_with_slots().find(|(r, _)| *r == reason).and_then(|(_, slot)| slot)
+        self.tags.reasons_with_slots().find(|(r, _)| *r == reason).and_then(|(_, slot)| slot)
     }
 
     /// The time of its data; where there is none (it is on its way, or failed), the time that its maker meant.
     pub fn intended_time(&self) -> Option<Timestamp> {
-        let slot = || self.marks.slot.as_deref().and_then(crate::time::parse_slot);
-        self.data_time.or(self.marks.data_time).or_else(slot)
+        let slot = || self.tags.slot.as_deref().and_then(crate::time::parse_slot);
+        self.data_time.or(self.tags.data_time).or_else(slot)
     }
 }
 
@@ -352,11 +355,11 @@ pub const AUTOMATED_REASON: &str = "automated";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ObservationError {
     /// Where.
-    pub place: Location,
+    pub location: Location,
     /// What was asked, and what came back.
-    pub why: String,
+    pub message: String,
     /// What to do about it.
-    pub mend: String,
+    pub hint: String,
 }
 
 /// What was seen of RDS at one place.
@@ -388,7 +391,7 @@ impl RdsDatabase {
 impl RecoveryPoint {
     /// Which database it is a point of.
     pub fn identity(&self) -> DatabaseIdentity<'_> {
-        identity_of(self.family, &self.resource_id, &self.database)
+        identity_of(self.kind, &self.resource_id, &self.database)
     }
 }
 
@@ -420,11 +423,10 @@ impl LocationInventory {
 
     /// The database that a point is one of, when it is still there, whatever its name is now.
     pub fn database_of(&self, point: &RecoveryPoint) -> Option<&RdsDatabase> {
-        let named = DatabaseIdentity::ByName(point.family, &point.database);
+        let named = DatabaseIdentity::ByName(point.kind, &point.database);
         let is = |d: &&RdsDatabase| {
             d.identity() == point.identity()
-                || (point.identity() == named
-                    && (d.family, &d.id) == (point.family, &point.database))
+                || (point.identity() == named && (d.family, &d.id) == (point.kind, &point.database))
         };
         self.databases.iter().find(is)
     }

@@ -92,7 +92,7 @@ impl<'a> CopyComparison<'a, '_> {
         let mut out: BTreeMap<&str, CopyCandidate<'a>> = BTreeMap::new();
         for (reason, rules) in self.rules_by_reason() {
             let sources: Vec<&RecoveryPoint> = (self.source_points.iter().copied())
-                .filter(|p| p.is_complete() && !p.marks.transfer && p.has_reason(reason))
+                .filter(|p| p.is_complete() && !p.tags.transfer && p.has_reason(reason))
                 .filter(|p| p.automated || p.is_owned_by(&owner))
                 .collect();
             let copies = self
@@ -102,7 +102,7 @@ impl<'a> CopyComparison<'a, '_> {
             // An ARN is a name, and names are used again: a snapshot that was deleted and taken anew for its slot has other
             // data than the copy of the first one, and both count, as they do where they lie.
             let mut times: BTreeSet<(&str, Timestamp)> =
-                copies.filter_map(|c| Some((c.marks.copy_of.as_deref()?, c.data_time?))).collect();
+                copies.filter_map(|c| Some((c.tags.copy_of.as_deref()?, c.data_time?))).collect();
             times.extend(sources.iter().filter_map(|p| Some((p.arn.as_str(), p.data_time?))));
             let times: Vec<_> = times.into_iter().map(|(arn, at)| ((arn, at), at)).collect();
             let mut whys: Vec<_> =
@@ -215,20 +215,20 @@ struct SourcesByArn<'a>(BTreeMap<&'a str, &'a RecoveryPoint>);
 impl<'a> SourcesByArn<'a> {
     /// The source of a copy; the copy itself when its source is not at home any more.
     fn source_of(&self, copy: &'a RecoveryPoint) -> &'a RecoveryPoint {
-        let source = copy.marks.copy_of.as_deref().and_then(|arn| self.0.get(arn).copied());
+        let source = copy.tags.copy_of.as_deref().and_then(|arn| self.0.get(arn).copied());
         source.filter(|source| is_copy_of(copy, source)).unwrap_or(copy)
     }
 }
 
 /// Whether a point at the destination is a copy that Holdfast made for this policy.
 fn is_own_copy(copy: &RecoveryPoint, owner: &str) -> bool {
-    copy.is_owned_by(owner) && copy.marks.copy_of.is_some() && !copy.marks.transfer
+    copy.is_owned_by(owner) && copy.tags.copy_of.is_some() && !copy.tags.transfer
 }
 
 /// Whether `copy` was made of `source`. An ARN is a name, and names are used again: the time of the data must fit too.
 fn is_copy_of(copy: &RecoveryPoint, source: &RecoveryPoint) -> bool {
-    let times = copy.marks.data_time.zip(source.data_time);
-    copy.marks.copy_of.as_deref() == Some(source.arn.as_str())
+    let times = copy.tags.data_time.zip(source.data_time);
+    copy.tags.copy_of.as_deref() == Some(source.arn.as_str())
         && times.is_none_or(|(copied, of)| copied == of)
 }
 

@@ -54,7 +54,7 @@ pub fn hint_for_reason(asked: &str, known: impl IntoIterator<Item = String>) -> 
 /// The command that takes a snapshot of a database at once, whether or not one is due: a demand for a reason that its group
 /// has. None where the group takes none, and RDS's automated backups are all that there is.
 pub fn take_snapshot_command(group: &DatabaseGroup, asset: &str) -> Option<String> {
-    let scheduled = group.snapshots.iter().find(|(_, s)| s.when.is_some());
+    let scheduled = group.snapshots.iter().find(|(_, s)| s.schedule.is_some());
     let (reason, _) = scheduled.or_else(|| group.snapshots.iter().next())?;
     Some(run(&commands::snapshot(reason.as_str(), asset)))
 }
@@ -78,7 +78,7 @@ pub fn take_dump_command(policy: &Policy, group: &Name, database: &str) -> Optio
     let dumps = &policy.postgres.get(group)?.dumps;
     // Base backups are not taken yet.
     let taken = || dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
-    let (reason, _) = taken().find(|(_, d)| d.when.is_some()).or_else(|| taken().next())?;
+    let (reason, _) = taken().find(|(_, d)| d.schedule.is_some()).or_else(|| taken().next())?;
     Some(run(&commands::dump(&format!("{group}/{database}"), reason.as_str())))
 }
 
@@ -130,7 +130,7 @@ mod tests {
         };
         let of = |snapshots: &str| {
             let policy = policy(&format!(
-                "databases: {{ fleet: {{ select: {{ ids: [a] }}{snapshots} }} }}\n"
+                "databases: {{ fleet: {{ select: {{ identifiers: [a] }}{snapshots} }} }}\n"
             ));
             take_snapshot_command(policy.databases.values().next().expect("a group"), "a")
         };
@@ -140,11 +140,11 @@ mod tests {
             Some("run `holdfast run snapshot --reason pre-deploy --asset a`")
         );
         assert_eq!(
-            of(", snapshots: { a: { keep: { for: 7d } }, daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } } }").as_deref(),
+            of(", snapshots: { a: { keep: { for: 7d } }, daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 7d } } }").as_deref(),
             Some("run `holdfast run snapshot --reason daily --asset a`")
         );
         let dumped = policy(
-            "postgres: { crm: { databases: [x], stored: { directory: /b }, dumps: { daily: { keep: { daily: 7 } } } } }\n",
+            "postgres: { crm: { databases: [x], storage: { directory: /b }, dumps: { daily: { keep: { daily: 7 } } } } }\n",
         );
         let crm: Name = "crm".parse().expect("a name");
         assert_eq!(

@@ -181,7 +181,7 @@ impl<'a> RetentionInput<'a> {
     fn counts_as_backup(&self, p: &RecoveryPoint) -> bool {
         p.is_complete()
             && p.is_owned_by(self.owner)
-            && !p.marks.transfer
+            && !p.tags.transfer
             && !p.automated
             && !self.mismatched.contains_key(p.arn.as_str())
     }
@@ -211,7 +211,7 @@ impl<'a> RetentionInput<'a> {
     fn asset_suspension(&self, now: Timestamp) -> Option<String> {
         let max_age = self.max_age?;
         let good = self.points.iter().filter(|p| {
-            p.is_complete() && !p.marks.transfer && !self.partial.contains(p.arn.as_str())
+            p.is_complete() && !p.tags.transfer && !self.partial.contains(p.arn.as_str())
         });
         match good.filter_map(|p| p.data_time).max() {
             None => Some("there is no good point, so nothing goes".into()),
@@ -261,7 +261,7 @@ impl<'a> RetentionInput<'a> {
                 })
             }
             DeletionPrecondition::OnDemand => {
-                let tries = of().filter(|p| p.is_owned_by(self.owner) && !p.marks.transfer);
+                let tries = of().filter(|p| p.is_owned_by(self.owner) && !p.tags.transfer);
                 let newest = tries.max_by_key(|p| (p.intended_time(), p.is_complete()))?;
                 let failed = matches!(newest.state, RecoveryPointState::Failed(_));
                 failed.then(|| {
@@ -334,7 +334,7 @@ fn evaluate_point(
     if !p.is_owned_by(q.owner) {
         return because("Holdfast did not make it for this policy");
     }
-    if let Some(why) = &p.marks.hold {
+    if let Some(why) = &p.tags.legal_hold {
         return Err(vec![format!("held: {why}")]);
     }
     if q.holds.iter().any(|hold| hold_matches(hold, p)) {
@@ -353,7 +353,7 @@ fn evaluate_point(
         }
         RecoveryPointState::Good => {}
     }
-    if p.marks.transfer {
+    if p.tags.transfer {
         return if q.transferred.contains(p.arn.as_str()) {
             Ok(DeletionReason::NoData("a transfer copy whose onward copy is good".into()))
         } else {
@@ -386,12 +386,12 @@ fn reason_to_delete_failed(
     let meant = p.intended_time();
     let like = |o: &&RecoveryPoint| {
         o.is_owned_by(q.owner)
-            && o.marks.transfer == p.marks.transfer
+            && o.tags.transfer == p.tags.transfer
             && p.reasons().iter().any(|reason| o.has_reason(reason))
     };
     let took_its_place = |o: &RecoveryPoint| {
-        let same_slot = p.marks.slot.is_some() && o.marks.slot == p.marks.slot;
-        let same_source = p.marks.copy_of.is_some() && o.marks.copy_of == p.marks.copy_of;
+        let same_slot = p.tags.slot.is_some() && o.tags.slot == p.tags.slot;
+        let same_source = p.tags.copy_of.is_some() && o.tags.copy_of == p.tags.copy_of;
         let newer = o.data_time.is_some_and(|t| t <= now) && o.data_time >= meant;
         o.is_complete() && (same_slot || same_source || newer)
     };
@@ -399,7 +399,7 @@ fn reason_to_delete_failed(
     if others().any(took_its_place) {
         return Some("a newer one is good");
     }
-    if p.marks.transfer && q.transferred.contains(p.arn.as_str()) {
+    if p.tags.transfer && q.transferred.contains(p.arn.as_str()) {
         return Some("what it was copied for is done");
     }
     if others().any(|o| !o.is_complete() && o.intended_time() > meant) {

@@ -53,9 +53,9 @@ macro_rules! metrics {
 }
 
 metrics! {
-    RunCompleted "Count" "Function" "every" "1 for each run that came to its end, good or bad; its absence means that the function is silent",
-    RunFailed "Count" "Function" "every" "1 when the run failed: a step failed or a finding is critical; else 0",
-    RunSeconds "Seconds" "Function" "every" "How long the run took, up to its report",
+    RunsCompleted "Count" "Function" "every" "1 for each run that came to its end, good or bad; its absence means that the function is silent",
+    RunsFailed "Count" "Function" "every" "1 when the run failed: a step failed or a finding is critical; else 0",
+    RunDuration "Seconds" "Function" "every" "How long the run took, up to its report",
     Unfinished "Count" "Function" "every" "Steps that the run left to the next one for lack of time",
     ApiRequests "Count" "Function" "every" "Requests to AWS that the run made, retries included",
     ApiThrottled "Count" "Function" "every" "Answers of AWS that told the run to slow down",
@@ -67,9 +67,9 @@ metrics! {
     ObjectsCopied "Count" "" "offsite" "Objects that the run copied",
     BytesCopied "Bytes" "" "offsite" "Bytes that the run copied",
     FailingAssets "Count" "Group" "freshness" "Assets with a critical finding",
-    PointAge "Seconds" "Group, Asset" "freshness" "Age of the data in the newest good recovery point; of a group or policy, that of the oldest asset. Absent while an asset has none",
-    OffsiteAge "Seconds" "Group, Asset" "freshness" "Age of the data in the newest good offsite copy; of a group or policy, that of the oldest asset. Absent while an asset has none",
-    PointSize "Bytes" "Group, Asset" "freshness" "Size of the newest good recovery point",
+    BackupAge "Seconds" "Group, Asset" "freshness" "Age of the data in the newest good recovery point; of a group or policy, that of the oldest asset. Absent while an asset has none",
+    OffsiteCopyAge "Seconds" "Group, Asset" "freshness" "Age of the data in the newest good offsite copy; of a group or policy, that of the oldest asset. Absent while an asset has none",
+    BackupSize "Bytes" "Group, Asset" "freshness" "Size of the newest good recovery point",
     Points "Count" "Group, Asset" "freshness" "Good recovery points at home; of a group or policy, all of them",
     SizeDeviation "Percent" "Group, Asset" "freshness" "How much the newest point's size differs, up or down, from the median of those before it; of a group or policy, the largest. Absent while there is none to compare with",
     DiskFree "Bytes" "Group" "freshness" "Free space on the disk of a group's directories, where it is least; only from a host",
@@ -80,15 +80,15 @@ metrics! {
     ReplicationMissing "Count" "Group, Asset" "replication" "Objects that are missing or differ in the replica and are older than the lag that the policy allows",
     ReplicaLag "Seconds" "Group, Asset" "replication" "How far a read replica is behind; of a group or policy, the largest",
     DumpsTaken "Count" "" "dump" "Dumps and copies of dumps that the run made",
-    DumpSeconds "Seconds" "Group, Asset" "dump" "How long a dump took, read back and committed; of a group or policy, the longest of the run. Absent in a run without one",
+    DumpDuration "Seconds" "Group, Asset" "dump" "How long a dump took, read back and committed; of a group or policy, the longest of the run. Absent in a run without one",
     DumpBytes "Bytes" "Group, Asset" "dump" "Size of a dump as it is stored; of a group or policy, all of the run's. Absent in a run without one",
-    PointsDeleted "Count" "" "retention" "Recovery points that the run deleted",
-    PointsKept "Count" "" "retention" "Recovery points of Holdfast's that stay",
-    DeletesRefused "Count" "" "retention" "Recovery points that the run would have deleted and did not, because of the policy's limits",
+    BackupsDeleted "Count" "" "retention" "Recovery points that the run deleted",
+    BackupsRetained "Count" "" "retention" "Recovery points of Holdfast's that stay",
+    DeletesBlocked "Count" "" "retention" "Recovery points that the run would have deleted and did not, because of the policy's limits",
     DeliveriesFailed "Count" "" "notify" "Messages that a channel did not take when they were last tried",
     IncidentsOpen "Count" "" "notify" "Problems that are open",
     SuccessRate "Percent" "Group" "report" "Share of what was tried that was done, by the audit records; of a policy, over all groups. Absent while nothing was tried",
-    RecoverySeconds "Seconds" "Group" "report" "How long the newest restore took, by the audit records; of a policy, the longest. Absent while there is none",
+    RestoreDuration "Seconds" "Group" "report" "How long the newest restore took, by the audit records; of a policy, the longest. Absent while there is none",
     VerificationPassed "Count" "Group" "report" "1 when the newest verification passed, else 0; of a policy, the least. Absent while there is none",
     RestoreTestPassed "Count" "Group" "report" "1 when the newest restore passed its checks, else 0; of a policy, the least. Absent while there is none",
     StorageBytes "Bytes" "Group" "report" "Bytes that recovery points take, copies included",
@@ -101,21 +101,21 @@ impl AlarmMetric {
     pub fn metric(self) -> Metric {
         match self {
             Self::FailingAssets => Metric::FailingAssets,
-            Self::PointAge => Metric::PointAge,
-            Self::OffsiteAge => Metric::OffsiteAge,
+            Self::BackupAge => Metric::BackupAge,
+            Self::OffsiteCopyAge => Metric::OffsiteCopyAge,
             Self::SettingsDrift => Metric::SettingsDrift,
             Self::UnprotectedDatabases => Metric::UnprotectedDatabases,
             Self::RestorableLag => Metric::RestorableLag,
             Self::ReplicationLag => Metric::ReplicationLag,
             Self::ReplicationMissing => Metric::ReplicationMissing,
             Self::ReplicaLag => Metric::ReplicaLag,
-            Self::DeletesRefused => Metric::DeletesRefused,
+            Self::DeletesBlocked => Metric::DeletesBlocked,
             Self::SuccessRate => Metric::SuccessRate,
-            Self::SizeChange => Metric::SizeDeviation,
-            Self::DumpSeconds => Metric::DumpSeconds,
-            Self::RecoveryTime => Metric::RecoverySeconds,
-            Self::RestoreTest => Metric::RestoreTestPassed,
-            Self::Verification => Metric::VerificationPassed,
+            Self::SizeDeviation => Metric::SizeDeviation,
+            Self::DumpDuration => Metric::DumpDuration,
+            Self::RestoreDuration => Metric::RestoreDuration,
+            Self::RestoreTestPassed => Metric::RestoreTestPassed,
+            Self::VerificationPassed => Metric::VerificationPassed,
             Self::StorageCost => Metric::StorageCost,
             Self::QuotaUsed => Metric::QuotaUsed,
             Self::DeliveriesFailed => Metric::DeliveriesFailed,
@@ -125,11 +125,11 @@ impl AlarmMetric {
     /// What no data means: for most the fault itself, for what happens now and then that nothing new happened.
     fn treat_missing_data(self) -> TreatMissingData {
         match self {
-            Self::SizeChange
-            | Self::DumpSeconds
-            | Self::RecoveryTime
-            | Self::RestoreTest
-            | Self::Verification => TreatMissingData::Ignore,
+            Self::SizeDeviation
+            | Self::DumpDuration
+            | Self::RestoreDuration
+            | Self::RestoreTestPassed
+            | Self::VerificationPassed => TreatMissingData::Ignore,
             _ => TreatMissingData::Breaching,
         }
     }
@@ -140,7 +140,7 @@ impl AlarmMetric {
     /// period is as long as the schedule of the function that publishes it (template.yaml). Of a dump there is one value.
     fn evaluation_periods(self) -> (i32, i32) {
         match (self, self.metric().publisher()) {
-            (Self::DumpSeconds, _) => (900, 1),
+            (Self::DumpDuration, _) => (900, 1),
             (_, "retention" | "report") => (3600, 2),
             _ => (900, 2),
         }
@@ -252,7 +252,7 @@ pub fn alarms_for_function(
     function: &str,
     topic: Option<&str>,
 ) -> Vec<MetricAlarm> {
-    let watched = policy.alarms.iter().filter(|(_, a)| a.watch.metric().publisher() == function);
+    let watched = policy.alarms.iter().filter(|(_, a)| a.metric.metric().publisher() == function);
     watched.map(|(name, alarm)| metric_alarm(policy, name, alarm, topic)).collect()
 }
 
@@ -262,7 +262,7 @@ fn metric_alarm(
     alarm: &AlarmRule,
     topic: Option<&str>,
 ) -> MetricAlarm {
-    let metric = alarm.watch.metric();
+    let metric = alarm.metric.metric();
     let mut dimensions = BTreeMap::from([("Policy".to_owned(), policy.company.to_string())]);
     dimensions.extend(alarm.of.iter().map(|of| ("Group".to_owned(), of.to_string())));
     let (limit, side) = alarm.threshold_and_comparison();
@@ -271,8 +271,8 @@ fn metric_alarm(
         ThresholdValue::Number(n) => n,
         ThresholdValue::Share(n) => n * 100.0,
     };
-    let (period, periods) = alarm.watch.evaluation_periods();
-    let or_none = match alarm.watch.treat_missing_data() {
+    let (period, periods) = alarm.metric.evaluation_periods();
+    let or_none = match alarm.metric.treat_missing_data() {
         TreatMissingData::Breaching => ", or no data",
         TreatMissingData::Ignore => "",
     };
@@ -298,7 +298,7 @@ fn metric_alarm(
         dimensions,
         threshold,
         below: side == AlarmComparison::Below,
-        treat_missing_data: alarm.watch.treat_missing_data(),
+        treat_missing_data: alarm.metric.treat_missing_data(),
         period,
         periods,
         topics: topics.into_iter().collect(),
@@ -312,13 +312,13 @@ mod tests {
     #[test]
     fn one_asset_without_a_value_hides_no_gap_behind_the_others() {
         let values = aggregate_max(
-            Metric::PointAge,
+            Metric::BackupAge,
             [("fleet", "a", Some(1.0)), ("fleet", "b", None), ("media", "m", Some(2.0))]
                 .into_iter(),
         );
         let policy: Vec<_> = values.iter().filter(|v| v.group.is_none()).collect();
         assert!(policy.is_empty(), "the policy's value would hide that b has none");
-        assert!(values.contains(&MetricValue::for_group(Metric::PointAge, "media", 2.0)));
+        assert!(values.contains(&MetricValue::for_group(Metric::BackupAge, "media", 2.0)));
         assert!(!values.iter().any(|v| v.group.as_deref() == Some("fleet") && v.asset.is_none()));
     }
 
@@ -326,11 +326,11 @@ mod tests {
     fn beyond_five_hundred_assets_only_groups_and_the_policy_are_published() {
         let values = |assets: usize| {
             let asset =
-                |n| MetricValue::for_asset(Metric::PointAge, "fleet", format!("a-{n}"), 1.0);
+                |n| MetricValue::for_asset(Metric::BackupAge, "fleet", format!("a-{n}"), 1.0);
             let mut values: Vec<_> = (0..assets).map(asset).collect();
-            values.push(MetricValue::for_asset(Metric::PointSize, "fleet", "a-0", 1.0)); // one asset, two metrics
-            values.push(MetricValue::for_group(Metric::PointAge, "fleet", 1.0));
-            values.push(MetricValue::for_policy(Metric::PointAge, 1.0));
+            values.push(MetricValue::for_asset(Metric::BackupSize, "fleet", "a-0", 1.0)); // one asset, two metrics
+            values.push(MetricValue::for_group(Metric::BackupAge, "fleet", 1.0));
+            values.push(MetricValue::for_policy(Metric::BackupAge, 1.0));
             within_metric_limit(&values).cloned().collect::<Vec<_>>()
         };
         assert_eq!(values(500).len(), 503);
@@ -344,11 +344,11 @@ mod tests {
      {
         let policy = Policy::parse(
             "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
-             databases: {fleet: {select: {ids: [orders]}}}, alarms: {\
-             acme-backup-rate: {watch: success-rate, below: \"99%\"}, \
-             acme-backup-size: {watch: size-change, of: fleet, above: \"50%\"}, \
-             acme-backup-dump: {watch: dump-seconds, above: 2h}, \
-             acme-backup-age: {watch: point-age, above: 25h}}}",
+             databases: {fleet: {select: {identifiers: [orders]}}}, alarms: {\
+             acme-backup-rate: {metric: success-rate, below: \"99%\"}, \
+             acme-backup-size: {metric: size-deviation, of: fleet, above: \"50%\"}, \
+             acme-backup-dump: {metric: dump-duration, above: 2h}, \
+             acme-backup-age: {metric: backup-age, above: 25h}}}",
         )
         .expect("a policy");
         let all =

@@ -64,7 +64,7 @@ pub fn owned_snapshot(
         id,
         database: database.id.clone(),
         resource_id: database.resource_id.clone(),
-        family: database.family,
+        kind: database.family,
         automated: false,
         state: RecoveryPointState::Good,
         data_time: Some(data_time),
@@ -74,7 +74,7 @@ pub fn owned_snapshot(
         kms_key: database.encrypted.then(|| "arn:aws:kms:eu-west-1:111122223333:key/home".into()),
         option_group: None,
         source_arn: None,
-        marks: HoldfastTags {
+        tags: HoldfastTags {
             owner: Some(policy.owner()),
             resource_id: Some(database.resource_id.clone()),
             family: Some(database.family),
@@ -95,7 +95,7 @@ pub fn automated_snapshot(
     point.id = format!("rds:{}-{}", database.id, crate::time::format_slot(data_time));
     point.arn = snapshot_arn(&Location::home_from_policy(policy), database.family, &point.id);
     point.automated = true;
-    point.marks = HoldfastTags::default();
+    point.tags = HoldfastTags::default();
     point
 }
 
@@ -138,7 +138,7 @@ pub fn apply_snapshot(
 ) {
     let home = Location::home_from_policy(policy);
     let fleet = seen.locations.entry(home.clone()).or_default();
-    if fleet.points.iter().any(|p| (p.family, p.id.as_str()) == (family, id)) {
+    if fleet.points.iter().any(|p| (p.kind, p.id.as_str()) == (family, id)) {
         return; // RDS answers DBSnapshotAlreadyExists.
     }
     let found = fleet.databases.iter().find(|d| (d.family, d.id.as_str()) == (family, database));
@@ -148,28 +148,28 @@ pub fn apply_snapshot(
     point.arn = snapshot_arn(&home, family, id);
     point.state = RecoveryPointState::InFlight;
     point.data_time = None;
-    point.marks = HoldfastTags::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    point.tags = HoldfastTags::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     fleet.points.push(point);
 }
 
 /// The world after a copy was started: it is on its way at its place. RDS refuses one whose source is gone.
 pub fn apply_copy(seen: &mut Inventory, to: &Location, copy: &SnapshotCopyRequest) {
     let source =
-        seen.locations.values().flat_map(|f| &f.points).find(|p| p.arn == copy.source).cloned();
+        seen.locations.values().flat_map(|f| &f.points).find(|p| p.arn == copy.source_arn).cloned();
     let Some(source) = source else { return };
     let fleet = seen.locations.entry(to.clone()).or_default();
-    if fleet.points.iter().any(|p| (p.family, &p.id) == (source.family, &copy.id)) {
+    if fleet.points.iter().any(|p| (p.kind, &p.id) == (source.kind, &copy.id)) {
         return;
     }
     fleet.points.push(RecoveryPoint {
         id: copy.id.clone(),
-        arn: snapshot_arn(to, source.family, &copy.id),
+        arn: snapshot_arn(to, source.kind, &copy.id),
         automated: false,
         state: RecoveryPointState::InFlight,
         data_time: None,
         kms_key: copy.kms_key.clone().or(source.kms_key.clone()),
         source_arn: Some(source.arn.clone()),
-        marks: HoldfastTags::from_tags(copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
+        tags: HoldfastTags::from_tags(copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
         ..source
     });
 }
@@ -203,7 +203,7 @@ pub fn complete_in_flight(
             continue;
         }
         if good(point) {
-            let source = point.marks.copy_of.as_ref();
+            let source = point.tags.copy_of.as_ref();
             let time = source.map_or(Some(now), |arn| times.get(arn).copied().flatten());
             point.data_time = time.or(Some(now));
             point.state = RecoveryPointState::Good;

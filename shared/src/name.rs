@@ -31,7 +31,7 @@ impl SnapshotSpec<'_> {
     pub fn matches_point(&self, point: &RecoveryPoint) -> bool {
         let tags = self.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()));
         point.identity() == self.database.identity()
-            && point.marks.is_same_step(&HoldfastTags::from_tags(tags))
+            && point.tags.is_same_step(&HoldfastTags::from_tags(tags))
     }
 
     /// A number that no other asset, reason, slot, request or owner has (of 2^32).

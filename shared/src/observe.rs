@@ -102,7 +102,7 @@ pub async fn observe_database(world: &RunContext<'_>, snapshot_arn: &str) -> Inv
         // The snapshot is gone already, or another account's: nothing to do sooner than the next sweep.
         let Some(point) = rds.find_snapshot_by_arn(snapshot_arn).await? else { return Ok(None) };
         let fleet = rds.inventory_for_point(&point).await?;
-        Ok(Some((point.family, fleet)))
+        Ok(Some((point.kind, fleet)))
     });
     let (family, fleet) = match found.await {
         Ok(Some(found)) => found,
@@ -183,7 +183,7 @@ pub fn select_databases<'a>(
     for (name, group) in &policy.databases {
         let mut mine = Vec::new();
         for database in databases {
-            let named = group.select.ids.contains(&database.id);
+            let named = group.select.identifiers.contains(&database.id);
             if evaluate_selector(&group.select, &database.id, &database.tags).is_err()
                 || (database.replica_of.is_some() && !named)
             {
@@ -194,7 +194,7 @@ pub fn select_databases<'a>(
                     Finding::new(
                         Severity::Warning,
                         &database.id,
-                        FindingCode::TwoGroups,
+                        FindingCode::AmbiguousGroup,
                         format!("the groups {first} and {name} both select it; {first} has it"),
                         format!("name it under except in {name}"),
                     )
@@ -205,11 +205,13 @@ pub fn select_databases<'a>(
             taken.insert((database.family, &database.id), name);
             mine.push(database);
         }
-        for id in group.select.ids.iter().filter(|id| !databases.iter().any(|d| d.id == **id)) {
+        for id in
+            group.select.identifiers.iter().filter(|id| !databases.iter().any(|d| d.id == **id))
+        {
             let why = "the policy names it and RDS has no instance or cluster of that name";
             let mend = "check the name; if it was deleted on purpose, take it out of the policy";
             out.findings.push(
-                Finding::new(Severity::Critical, id, FindingCode::Missing, why, mend)
+                Finding::new(Severity::Critical, id, FindingCode::DatabaseMissing, why, mend)
                     .in_group(name),
             );
         }
@@ -220,14 +222,19 @@ pub fn select_databases<'a>(
                 mine.len()
             );
             let mend = "check the selection, or expect, in the policy";
-            let finding =
-                Finding::new(Severity::Critical, name.to_string(), FindingCode::TooFew, why, mend);
+            let finding = Finding::new(
+                Severity::Critical,
+                name.to_string(),
+                FindingCode::TooFewDatabases,
+                why,
+                mend,
+            );
             out.findings.push(finding.in_group(name));
         }
         out.groups.insert(name, (group, mine));
     }
     let excepted =
-        |id: &str| policy.databases.values().any(|g| g.select.except.iter().any(|e| e == id));
+        |id: &str| policy.databases.values().any(|g| g.select.exclude.iter().any(|e| e == id));
     out.unprotected = databases
         .iter()
         .filter(|d| !taken.contains_key(&(d.family, d.id.as_str())) && !excepted(&d.id))

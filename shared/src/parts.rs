@@ -45,7 +45,7 @@ pub fn named_assets(policy: &Policy) -> Vec<NamedAsset> {
     };
     for (name, group) in &policy.databases {
         add(PolicySection::Databases, name, None);
-        for id in group.select.ids.iter().filter(|id| !group.select.except.contains(id)) {
+        for id in group.select.identifiers.iter().filter(|id| !group.select.exclude.contains(id)) {
             add(PolicySection::Databases, name, Some(id.clone()));
         }
     }
@@ -77,7 +77,7 @@ pub fn named_assets(policy: &Policy) -> Vec<NamedAsset> {
 /// The assets of a group of dumps: each database where records or keys tell them apart, else the group, which is none.
 /// Which databases a group of all has, only its records or its server say: here it is the group.
 pub fn postgres_assets(group: &PostgresGroup) -> Vec<Option<&str>> {
-    let in_key = group.stored.key.as_deref().is_some_and(|k| k.contains("{database}"));
+    let in_key = group.storage.key.as_deref().is_some_and(|k| k.contains("{database}"));
     if group.databases.is_all() || (group.dumps.is_empty() && !in_key) {
         return vec![None];
     }
@@ -159,7 +159,7 @@ impl UnimplementedPart {
     pub fn to_finding(&self) -> Finding {
         let mend =
             "take it out of the policy, or make these backups by other means and say so there";
-        Finding::new(self.severity, &self.path, FindingCode::NotRun, self.why, mend)
+        Finding::new(self.severity, &self.path, FindingCode::NotImplemented, self.why, mend)
             .in_group(&self.group)
     }
 
@@ -219,19 +219,19 @@ mod tests {
             r#"destinations:
   azure: { azure: { account: a, container: c } }
 databases:
-  fleet: { select: { like: ["acme-*"] } }
-  named: { select: { ids: [orders, users] } }
+  fleet: { select: { include: ["acme-*"] } }
+  named: { select: { identifiers: [orders, users] } }
 buckets:
   media: { bucket: acme-media, copies: [{ to: azure, max_age: 24h }] }
 postgres:
-  main: { databases: [a, b], stored: { bucket: acme-d }, dumps: { daily: { keep: { for: 7d } } }, wal: { stored: { bucket: acme-w }, keep: 7d } }
-  theirs: { databases: [x], stored: { bucket: acme-e } }
-  whole: { databases: all, stored: { bucket: acme-w2 }, dumps: { daily: { keep: { for: 7d } } } }
-redis: { cache: { stored: { bucket: acme-r }, keep: { for: 7d }, settings: { save: "900 1" } } }
-kubernetes: { prod: { namespace: prod, stored: { bucket: acme-k }, keep: { for: 7d } } }
-files: { conf: { from: { directory: /etc }, stored: { bucket: acme-f }, keep: { for: 7d } } }
+  main: { databases: [a, b], storage: { bucket: acme-d }, dumps: { daily: { keep: { for: 7d } } }, wal: { storage: { bucket: acme-w }, keep: 7d } }
+  theirs: { databases: [x], storage: { bucket: acme-e } }
+  whole: { databases: all, storage: { bucket: acme-w2 }, dumps: { daily: { keep: { for: 7d } } } }
+redis: { cache: { storage: { bucket: acme-r }, keep: { for: 7d }, settings: { save: "900 1" } } }
+kubernetes: { prod: { namespace: prod, storage: { bucket: acme-k }, keep: { for: 7d } } }
+files: { conf: { from: { directory: /etc }, storage: { bucket: acme-f }, keep: { for: 7d } } }
 secrets: { app: { prefix: app/ } }
-drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
+drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
 "#,
         )
     }
@@ -245,11 +245,11 @@ drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
             "",
         );
         insta::assert_snapshot!(rows, @"
-        critical buckets.media.copies[0] not-run: nothing copies a bucket's objects to Azure yet
-        critical postgres.main.wal not-run: WAL is not archived or checked yet
-        warning redis.cache.settings not-run: settings are not checked yet
-        warning secrets.app not-run: secrets are not checked yet
-        warning drills.monthly not-run: no function runs drills yet
+        critical buckets.media.copies[0] not-implemented: nothing copies a bucket's objects to Azure yet
+        critical postgres.main.wal not-implemented: WAL is not archived or checked yet
+        warning redis.cache.settings not-implemented: settings are not checked yet
+        warning secrets.app not-implemented: secrets are not checked yet
+        warning drills.monthly not-implemented: no function runs drills yet
         ");
         assert!(unimplemented_parts(&all()).iter().all(|p| !p.to_asset_status().is_ok()));
     }

@@ -68,11 +68,11 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// What kind of difference.
-    pub what: FindingCode,
+    pub code: FindingCode,
     /// The difference in words.
-    pub why: String,
+    pub message: String,
     /// What to do about it.
-    pub mend: String,
+    pub hint: String,
 }
 
 impl Finding {
@@ -88,9 +88,9 @@ impl Finding {
             severity,
             asset: asset.into(),
             group: None,
-            what,
-            why: why.into(),
-            mend: mend.into(),
+            code: what,
+            message: why.into(),
+            hint: mend.into(),
         }
     }
 
@@ -103,25 +103,25 @@ impl Finding {
 
     /// Whether it says that something was not seen, which is not that it is missing.
     pub fn unobserved(&self) -> bool {
-        use FindingCode::{KeyUnknown, NotObserved, OffsiteUnknown, Unknown};
-        matches!(self.what, Unknown | OffsiteUnknown | NotObserved | KeyUnknown)
+        use FindingCode::{BackupUnknown, KmsKeyNotReadable, NotObserved, OffsiteCopyUnknown};
+        matches!(self.code, BackupUnknown | OffsiteCopyUnknown | NotObserved | KmsKeyNotReadable)
     }
 
     /// What could not be seen is a critical finding: nothing may be concluded from it.
     pub fn from_observation_error(gap: &crate::catalog::ObservationError) -> Self {
         Self::new(
             Severity::Critical,
-            gap.place.to_string(),
-            FindingCode::Gap,
-            gap.why.clone(),
-            gap.mend.clone(),
+            gap.location.to_string(),
+            FindingCode::ObservationFailed,
+            gap.message.clone(),
+            gap.hint.clone(),
         )
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { severity, asset, what, why, mend, .. } = self;
+        let Self { severity, asset, code: what, message: why, hint: mend, .. } = self;
         write!(f, "{severity} {asset} {what}: {why}")?;
         if mend.is_empty() { Ok(()) } else { write!(f, "; {mend}") }
     }
@@ -136,7 +136,7 @@ pub struct PlanStep<A> {
     #[serde(flatten)]
     pub action: A,
     /// Why.
-    pub because: String,
+    pub reason: String,
 }
 
 /// What follows from policy and world.
@@ -157,7 +157,7 @@ impl<A> Default for ActionPlan<A> {
 impl<A> ActionPlan<A> {
     /// Adds a step.
     pub fn push_step(&mut self, asset: impl Into<String>, action: A, because: impl Into<String>) {
-        self.steps.push(PlanStep { asset: asset.into(), action, because: because.into() });
+        self.steps.push(PlanStep { asset: asset.into(), action, reason: because.into() });
     }
 }
 

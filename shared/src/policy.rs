@@ -106,7 +106,7 @@ impl PolicyError {
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, path, message } = self;
+        let Self { line, column, path: path, message } = self;
         if path.is_empty() {
             write!(f, "{line}:{column}: {message}")
         } else {

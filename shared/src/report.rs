@@ -35,7 +35,7 @@ pub struct StepOutcome {
     /// What was to be done.
     pub action: String,
     /// Why.
-    pub because: String,
+    pub reason: String,
     /// What kind of operation it is.
     #[serde(skip)]
     pub operation: Operation,
@@ -47,16 +47,16 @@ pub struct StepOutcome {
     pub kind: Option<OperationErrorKind>,
     /// What was made, where something was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub made: Option<Artifact>,
+    pub artifact: Option<Artifact>,
 }
 
 /// A recovery point or a copy of one that a step made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Artifact {
     /// Its key or identifier.
-    pub what: String,
+    pub key: String,
     /// Where it is: a store's address, or region and account.
-    pub place: String,
+    pub location: String,
     /// Its size as it is stored, in bytes, where the step knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
@@ -103,7 +103,7 @@ pub struct AssetStatus {
     /// Its group in the policy.
     pub group: String,
     /// Its newest good recovery point.
-    pub newest: Option<String>,
+    pub newest_point: Option<String>,
     /// Age of the data in it, in seconds.
     pub age_seconds: Option<i64>,
     /// The age that the policy allows, in seconds.
@@ -119,9 +119,9 @@ pub struct AssetStatus {
     /// Whether it is looked after at all.
     pub coverage: AssetCoverage,
     /// The worst severity of its findings; none when nothing is wrong.
-    pub worst: Option<Severity>,
+    pub max_severity: Option<Severity>,
     /// Why, in words.
-    pub why: Vec<String>,
+    pub messages: Vec<String>,
 }
 
 impl AssetStatus {
@@ -130,7 +130,7 @@ impl AssetStatus {
         Self {
             asset: asset.into(),
             group: group.into(),
-            newest: None,
+            newest_point: None,
             age_seconds: None,
             max_age_seconds: None,
             max_age_derived: false,
@@ -138,19 +138,19 @@ impl AssetStatus {
             offsite_age_seconds: None,
             offsite_wanted: false,
             coverage: AssetCoverage::NotObserved,
-            worst: None,
-            why: Vec::new(),
+            max_severity: None,
+            messages: Vec::new(),
         }
     }
 
     /// Whether it is as the policy wants it: something watches it, saw it, and found nothing worth a warning.
     pub fn is_ok(&self) -> bool {
-        self.coverage == AssetCoverage::Watched && self.worst < Some(Severity::Warning)
+        self.coverage == AssetCoverage::Watched && self.max_severity < Some(Severity::Warning)
     }
 
     /// How it stands, in a word or two: `ok`, `warning`, `CRITICAL`, or what is missing to tell.
     pub fn status_label(&self) -> &'static str {
-        match (self.worst, self.coverage) {
+        match (self.max_severity, self.coverage) {
             (Some(Severity::Critical), _) => "CRITICAL",
             (_, AssetCoverage::Watched) if self.is_ok() => "ok",
             (_, AssetCoverage::Watched) => "warning",
@@ -160,7 +160,7 @@ impl AssetStatus {
 
     /// What another function says of the same asset.
     pub fn merge(&mut self, other: Self) {
-        self.newest = self.newest.take().or(other.newest);
+        self.newest_point = self.newest_point.take().or(other.newest_point);
         self.age_seconds = self.age_seconds.or(other.age_seconds);
         if self.max_age_seconds.is_none() {
             self.max_age_seconds = other.max_age_seconds;
@@ -171,9 +171,10 @@ impl AssetStatus {
         self.offsite_wanted |= other.offsite_wanted;
         // Whoever looked knows more than whoever did not; what both lack stays lacking.
         self.coverage = self.coverage.min(other.coverage);
-        self.worst = self.worst.max(other.worst);
-        self.why
-            .extend(other.why.into_iter().filter(|w| !self.why.contains(w)).collect::<Vec<_>>());
+        self.max_severity = self.max_severity.max(other.max_severity);
+        self.messages.extend(
+            other.messages.into_iter().filter(|w| !self.messages.contains(w)).collect::<Vec<_>>(),
+        );
     }
 
     /// A finding of it, whoever found it.
@@ -181,9 +182,9 @@ impl AssetStatus {
         if finding.severity == Severity::Info {
             return;
         }
-        self.worst = self.worst.max(Some(finding.severity));
-        if !self.why.contains(&finding.why) {
-            self.why.push(finding.why.clone());
+        self.max_severity = self.max_severity.max(Some(finding.severity));
+        if !self.messages.contains(&finding.message) {
+            self.messages.push(finding.message.clone());
         }
     }
 }
@@ -196,14 +197,14 @@ pub struct RunReport {
     /// The company whose policy was run.
     pub policy: String,
     /// The run's id: stands in every log line of the run.
-    pub run: String,
+    pub run_id: String,
     /// When it ran.
-    pub at: Timestamp,
+    pub started_at: Timestamp,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// Whether it looked at everything that the policy names. If not (it was asked for one asset or reason, or a place
     /// could not be seen), a finding that is missing proves nothing.
-    pub whole: bool,
+    pub complete: bool,
     /// Nothing was changed.
     pub dry_run: bool,
     /// Whether it failed: a step failed or a finding is critical.
@@ -226,10 +227,10 @@ impl RunReport {
         Self {
             function,
             policy: world.policy.company.to_string(),
-            run: world.run_id.clone(),
-            at: world.now,
+            run_id: world.run_id.clone(),
+            started_at: world.now,
             seconds: 0.0,
-            whole: true,
+            complete: true,
             dry_run: world.dry_run,
             failed: false,
             findings: Vec::new(),
@@ -290,7 +291,7 @@ impl RunReport {
             })
             .collect();
         let critical = self.findings.iter().filter(|f| f.severity == Severity::Critical);
-        bad.extend(critical.map(|f| format!("{}: {}", f.asset, f.why)));
+        bad.extend(critical.map(|f| format!("{}: {}", f.asset, f.message)));
         let (shown, more) =
             (bad.iter().take(10).cloned().collect::<Vec<_>>(), bad.len().saturating_sub(10));
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
@@ -337,11 +338,11 @@ impl StepOutcome {
         Self {
             asset: step.asset.clone(),
             action: step.action.to_string(),
-            because: step.because.clone(),
+            reason: step.reason.clone(),
             operation: step.action.operation(),
             result,
             kind: None,
-            made: None,
+            artifact: None,
         }
     }
 }

@@ -22,10 +22,10 @@ pub struct RunRequest {
     pub dry_run: bool,
     /// A good point with data younger than this answers the demand; without it a new one is always taken.
     #[serde(default)]
-    pub reuse: Option<Period>,
+    pub reuse_newer_than: Option<Period>,
     /// Names the demand: asked twice under one name, it is done once. The invocation's id when it is left out.
     #[serde(default)]
-    pub request: Option<String>,
+    pub request_id: Option<String>,
     /// The snapshot that an RDS event speaks of.
     #[serde(skip)]
     pub snapshot: Option<String>,
@@ -117,7 +117,7 @@ impl RunRequest {
             )));
         }
         let object = self.object.iter().flat_map(|(bucket, key)| [bucket, key]);
-        let texts = self.assets.iter().chain([&self.reason]).chain(&self.request);
+        let texts = self.assets.iter().chain([&self.reason]).chain(&self.request_id);
         let longest = texts.chain(&self.snapshot).chain(object).map(String::len).max();
         match longest {
             Some(n) if n > MAX_TEXT_BYTES => Err(RequestParseError(format!(
@@ -148,7 +148,7 @@ impl RunRequest {
                 "\"reason\" is empty; write \"schedule\" or a reason of the policy".into(),
             ));
         }
-        if let Some(Err(why)) = own.request.as_deref().map(check_request_name) {
+        if let Some(Err(why)) = own.request_id.as_deref().map(check_request_name) {
             return Err(RequestParseError(why));
         }
         Ok(own)
@@ -263,8 +263,8 @@ mod tests {
     fn a_requests_name_may_hold_what_people_write_and_fits_a_tag() {
         for good in ["1234-2", "PR #12 (hotfix)", "Ärger: größer & schöner", &"x".repeat(256)] {
             assert_eq!(check_request_name(good), Ok(()), "{good}");
-            let event = serde_json::json!({ "reason": "pre-deploy", "request": good });
-            assert_eq!(RunRequest::parse(&event).expect(good).request.as_deref(), Some(good));
+            let event = serde_json::json!({ "reason": "pre-deploy", "request_id": good });
+            assert_eq!(RunRequest::parse(&event).expect(good).request_id.as_deref(), Some(good));
         }
         for (bad, why) in [
             ("", "not empty"),
@@ -273,7 +273,7 @@ mod tests {
             (&"#".repeat(100), "takes 300"),
         ] {
             assert!(check_request_name(bad).expect_err(bad).contains(why), "{bad}");
-            let event = serde_json::json!({ "reason": "pre-deploy", "request": bad });
+            let event = serde_json::json!({ "reason": "pre-deploy", "request_id": bad });
             assert!(RunRequest::parse(&event).expect_err(bad).to_string().contains(why), "{bad}");
         }
     }
@@ -285,7 +285,7 @@ mod tests {
             serde_json::json!({"reason": long}),
             serde_json::json!({"reason": "pre-deploy", "assets": [long]}),
             serde_json::json!({"reason": "pre-deploy", "assets": vec!["a"; 1001]}),
-            serde_json::json!({"reason": "pre-deploy", "request": long}),
+            serde_json::json!({"reason": "pre-deploy", "request_id": long}),
             serde_json::json!({"reason": "pre-deploy", long.clone(): 1}),
             serde_json::json!({"source": long, "detail-type": long, "detail": {}}),
             serde_json::json!({"source": "aws.s3", "detail-type": "Object Created",
@@ -319,7 +319,7 @@ mod tests {
         insta::assert_snapshot!(said.join("\n"), @r#"
         this event can't be read: missing field `reason`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: "reason" is empty; write "schedule" or a reason of the policy
-        this event can't be read: unknown field `asset`, expected one of `reason`, `assets`, `wait`, `dry_run`, `reuse`, `request`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
+        this event can't be read: unknown field `asset`, expected one of `reason`, `assets`, `wait`, `dry_run`, `reuse_newer_than`, `request_id`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: invalid type: integer `7`, expected a string; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: it is not an object; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: it is not an object; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true

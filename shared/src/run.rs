@@ -176,7 +176,7 @@ pub fn cut_off_report(world: &RunContext<'_>, function: &'static str) -> RunRepo
     report.push_finding(Finding::new(
         Severity::Critical,
         function,
-        FindingCode::OutOfTime,
+        FindingCode::DeadlineExceeded,
         why,
         mend,
     ));
@@ -222,8 +222,8 @@ pub async fn execute_plan<A: fmt::Display + Operates>(
                 StepResult::Failed(e.to_line_with_hint())
             }
         };
-        let outcome = StepOutcome { kind, made, ..StepOutcome::from_step(step, result) };
-        let StepOutcome { asset, action, because, result, .. } = &outcome;
+        let outcome = StepOutcome { kind, artifact: made, ..StepOutcome::from_step(step, result) };
+        let StepOutcome { asset, action, reason: because, result, .. } = &outcome;
         tracing::info!(asset, action, because, ?result, "{action}");
         outcome
     };
@@ -257,7 +257,8 @@ pub async fn finish_run(
     begun: RunTimer,
 ) -> RunReport {
     report.seconds = begun.started_at.elapsed().as_secs_f64();
-    report.whole &= begun.full_run && !report.findings.iter().any(|f| f.what == FindingCode::Gap);
+    report.complete &=
+        begun.full_run && !report.findings.iter().any(|f| f.code == FindingCode::ObservationFailed);
     report.finalize();
     Box::pin(record_audit(world, &mut report)).await;
     // Before it is published: should that hang, the log has it all the same.
@@ -274,7 +275,7 @@ pub async fn finish_run(
 }
 
 fn log_finding(finding: &Finding) {
-    let Finding { severity, asset, what, why, mend, .. } = finding;
+    let Finding { severity, asset, code: what, message: why, hint: mend, .. } = finding;
     let what = what.as_str();
     let group = finding.group.as_deref();
     match severity {
@@ -296,7 +297,7 @@ pub async fn record_audit(world: &RunContext<'_>, report: &mut RunReport) {
             report.push_finding(Finding::new(
                 Severity::Critical,
                 "audit",
-                FindingCode::NotRecorded,
+                FindingCode::AuditWriteFailed,
                 why,
                 mend,
             ));
@@ -316,16 +317,16 @@ async fn publish_report(world: &RunContext<'_>, report: &mut RunReport, used: Ca
         report.push_finding(Finding::new(
             Severity::Critical,
             "alarms",
-            FindingCode::NotSet,
+            FindingCode::AlarmUpdateFailed,
             e.to_string(),
             e.hint(),
         ));
     }
     report.finalize();
     let now_used = world.aws.call_counter().current_counts();
-    report.push_metric(Metric::RunCompleted, 1);
-    report.push_metric(Metric::RunFailed, usize::from(report.failed));
-    report.values.push(MetricValue::for_policy(Metric::RunSeconds, report.seconds));
+    report.push_metric(Metric::RunsCompleted, 1);
+    report.push_metric(Metric::RunsFailed, usize::from(report.failed));
+    report.values.push(MetricValue::for_policy(Metric::RunDuration, report.seconds));
     report.push_metric(Metric::Unfinished, report.count_outcomes(|r| *r == StepResult::Unfinished));
     #[expect(clippy::cast_possible_truncation, reason = "counts of one run")]
     for (metric, n) in [
@@ -342,7 +343,7 @@ async fn publish_report(world: &RunContext<'_>, report: &mut RunReport, used: Ca
         report.push_finding(Finding::new(
             Severity::Critical,
             "metrics",
-            FindingCode::NotPublished,
+            FindingCode::MetricsPublishFailed,
             e.to_string(),
             e.hint(),
         ));
@@ -399,7 +400,7 @@ async fn publish_to_topic(
         report.push_finding(Finding::new(
             Severity::Critical,
             "topic",
-            FindingCode::NotTold,
+            FindingCode::NotificationFailed,
             why,
             mend,
         ));
@@ -429,7 +430,8 @@ async fn sync_alarms(
 
 /// What the topic is told: the summary, then failures and findings, worst first, within what SNS takes.
 fn failure_message(report: &RunReport) -> String {
-    let mut text = format!("{}\nrun {} at {}\n", report.summary(), report.run, report.at);
+    let mut text =
+        format!("{}\nrun {} at {}\n", report.summary(), report.run_id, report.started_at);
     let failed = report.outcomes.iter().filter(|o| matches!(o.result, StepResult::Failed(_)));
     let failed = failed.map(|o| match &o.result {
         StepResult::Failed(why) => format!("\nfailed {}: {}: {why}", o.asset, o.action),

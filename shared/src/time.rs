@@ -44,7 +44,7 @@ const MAX_KNOWN_SLOTS: usize = 6;
 const SCHEDULE_GRACE_PERIOD: SignedDuration = SignedDuration::from_hours(6);
 
 impl CronSchedule {
-    /// The schedule `when`, in its own time zone or in the policy's.
+    /// The schedule `schedule`, in its own time zone or in the policy's.
     ///
     /// Its cron fields were checked with the policy.
     pub fn new(when: &ScheduleConfig, policy_zone: &ZoneName) -> Self {

@@ -473,14 +473,14 @@ impl StoredBackup {
         let (state, encrypted) = match &self.kind {
             BackupKind::Faulty { .. } => (RecoveryPointState::Failed("faulty".into()), false),
             BackupKind::Foreign(_) => (RecoveryPointState::Good, false),
-            BackupKind::Committed(m) => (RecoveryPointState::Good, m.layers.cipher.is_some()),
+            BackupKind::Committed(m) => (RecoveryPointState::Good, m.layers.encryption.is_some()),
         };
         RecoveryPoint {
             id: self.key.clone(),
             arn: self.uri.clone(),
             database: self.database().unwrap_or_default().to_owned(),
             resource_id: system.unwrap_or_default(),
-            family: DatabaseKind::Instance,
+            kind: DatabaseKind::Instance,
             automated: false,
             state,
             data_time: self.data_time(),
@@ -490,11 +490,11 @@ impl StoredBackup {
             kms_key: None,
             option_group: None,
             source_arn: None,
-            marks: HoldfastTags {
+            tags: HoldfastTags {
                 owner: ours.map(|m| m.owner.clone()),
                 reason: self.reason().map(str::to_owned),
                 slot: manifest.and_then(|m| m.slot).map(shared::time::format_slot),
-                hold: self.hold.clone(),
+                legal_hold: self.hold.clone(),
                 ..HoldfastTags::default()
             },
         }

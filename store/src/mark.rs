@@ -161,7 +161,7 @@ mod tests {
     fn trust(signer: &MinisignSigner) -> TrustPolicy {
         let text = format!(
             "{{holdfast: 1, company: acme, id: host-1, signing: {{public_keys: [{}]}}, postgres: {{main: {{databases: [a], \
-             stored: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 1}}}}}}}}}}}}",
+             storage: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 1}}}}}}}}}}}}",
             signer.public_key()
         );
         let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));

@@ -36,9 +36,9 @@ impl<'p> OpenStore<'p> {
     }
 }
 
-/// `stored` of a group, then each of `also_stored`.
+/// `storage` of a group, then each of `copies`.
 pub fn store_configs(rules: &PostgresGroup) -> impl Iterator<Item = &shared::policy::StoreConfig> {
-    std::iter::once(&rules.stored).chain(&rules.also_stored)
+    std::iter::once(&rules.storage).chain(&rules.copies)
 }
 
 /// Opens every place of a group. One that can't be opened stops no other.
@@ -196,7 +196,7 @@ fn naming_store<'p>(
     place: &'p shared::policy::StoreConfig,
     rules: &'p PostgresGroup,
 ) -> &'p shared::policy::StoreConfig {
-    if uses_first_key(place) { &rules.stored } else { place }
+    if uses_first_key(place) { &rules.storage } else { place }
 }
 
 /// The form of the keys of one reason's dumps in a place of a group.
@@ -225,7 +225,7 @@ pub fn has_same_names(
         return Ok(true);
     }
     let Some(dump) = dump else { return Ok(false) };
-    Ok(key_template_for(place, rules, dump)? == key_template_for(&rules.stored, rules, dump)?)
+    Ok(key_template_for(place, rules, dump)? == key_template_for(&rules.storage, rules, dump)?)
 }
 
 fn uses_first_key(place: &shared::policy::StoreConfig) -> bool {

@@ -114,7 +114,7 @@ impl S3Backend {
                 modified: object.modified,
                 archived: object.is_archived(),
                 etag: Some(object.etag),
-                class: Some(object.class),
+                class: Some(object.storage_class),
             });
         }
         Ok(all)

@@ -64,7 +64,7 @@ impl TrustPolicy {
         let rules = all.iter().map(|(reason, dump)| {
             let rule = ReasonRequirements {
                 encrypts: dump.encrypt.is_some(),
-                deduplicates: dump.deduplicate,
+                deduplicates: dump.skip_unchanged,
             };
             (reason.to_string(), rule)
         });
@@ -144,7 +144,7 @@ impl TrustPolicy {
         }
         let encrypts = self.rules.get(&m.reason).map_or(self.encrypts, |r| r.encrypts);
         // What is signed was made by a policy of its time.
-        if encrypts && !self.requires_signature() && m.layers.cipher.is_none() {
+        if encrypts && !self.requires_signature() && m.layers.encryption.is_none() {
             let why = "its record says that it is not encrypted, and the policy encrypts";
             let mend = "find out who put it there; if it is older than `encrypt` in the policy, move it away";
             return Err(TrustError::new(why, mend));

@@ -38,7 +38,7 @@ def dump(holdfast: Command, policy: dict, *more: str, reason: str = "manual", **
     """Takes a dump that must succeed, and returns how it is listed."""
     ran = holdfast(policy, "dump", "--reason", reason, *more, **env)
     assert ran.code == 0, f"{ran.out}\n{ran.err}"
-    found = [each for each in listed(holdfast, policy, **env) if each["reason"] == reason and each["place"] == 0]
+    found = [each for each in listed(holdfast, policy, **env) if each["reason"] == reason and each["location_index"] == 0]
     return found[0]
 
 

@@ -239,7 +239,7 @@ def group(server: Postgres, databases: list[str], stored: dict, dump: dict | Non
     """A group of `postgres` in a policy: dumps by hand (reason `manual`) of databases on a server of ours."""
     dump = {"keep": {"newest": 3}} | (dump or {})
     return {"databases": databases, "host": server.host, "port": server.port, "user": server.user, "tls": "disable",
-            "password": {"env": PASSWORD}, "stored": stored, "dumps": {"manual": dump}} | more
+            "password": {"env": PASSWORD}, "storage": stored, "dumps": {"manual": dump}} | more
 
 
 def policy_of(**groups: dict) -> dict:
@@ -255,7 +255,7 @@ def mark_directories(policy: dict) -> None:
     owner = f"{policy.get('company')}@{policy.get('id') or '{account}/{region}'.format(**home)}" if home or policy.get("id") else ""
     mark = {"holdfast": 1, "owner": owner, "id": "test", "since": "2026-01-01T00:00:00Z"}
     for each in (policy.get("postgres") or {}).values():
-        stores = [each.get("stored", {}), *each.get("also_stored", [])] if each.get("dumps") else []
+        stores = [each.get("storage", {}), *each.get("copies", [])] if each.get("dumps") else []
         for store in stores:
             if store.get("directory"):
                 file = Path(store["directory"]) / f"{store.get('prefix', '')}{MARK}"

@@ -15,10 +15,10 @@ PRIVATE = "lomash-wood-private"
 def policy():
     """Lomash Wood's, with a bucket that the stack's parameters do not name."""
     def private(policy: dict) -> None:
-        policy["redis"]["redis"]["stored"]["bucket"] = PRIVATE
+        policy["redis"]["redis"]["storage"]["bucket"] = PRIVATE
         policy["buckets"]["private"] = {"bucket": PRIVATE, "versioning": True}
         policy["postgres"]["ledger"] = {
-            "databases": ["one", "two"], "stored": {"bucket": PRIVATE, "prefix": "pg/"},
+            "databases": ["one", "two"], "storage": {"bucket": PRIVATE, "prefix": "pg/"},
             "dumps": {"daily": {"keep": {"for": "7d"}}}}
     return lomash(private)
 
@@ -37,27 +37,27 @@ def test_freshness_names_the_bucket_that_it_may_not_list_and_judges_the_rest(wor
     assert answer.error
     denied = [each for each in findings if PRIVATE in each["message"] and "denied" in each["message"].lower()]
     assert sorted(each["asset"] for each in denied) == [f"{fleet.HOME} in {ACCOUNT}", "one", "two"], denied
-    assert all("role" in each["mend"] for each in denied), denied
-    assert {each["asset"] for each in findings if each["what"] == "no-offsite"} == set(INSTANCES)
-    assert "redis" in {each["asset"] for each in findings if each["what"] == "unknown"}
-    assert world.metric("PointAge", Group="redis") == [], "what was not seen has no age"
-    assert world.metric("PointAge", Group="dumps") != []
+    assert all("role" in each["hint"] for each in denied), denied
+    assert {each["asset"] for each in findings if each["code"] == "offsite-copy-missing"} == set(INSTANCES)
+    assert "redis" in {each["asset"] for each in findings if each["code"] == "backup-unknown"}
+    assert world.metric("BackupAge", Group="redis") == [], "what was not seen has no age"
+    assert world.metric("BackupAge", Group="dumps") != []
 
 
 def test_replication_names_the_bucket_that_it_may_not_look_at_and_judges_the_rest(world):
     answer, findings = world.judged("replication")
     assert answer.error
     assert [each["asset"] for each in findings] == [PRIVATE]
-    assert "role" in findings[0]["mend"]
+    assert "role" in findings[0]["hint"]
     assert world.metric("ReplicationLag", Group="media")[-1] == 0
 
 
 def test_retention_names_the_group_whose_dumps_it_may_not_list_and_judges_the_rest(world):
     answer, findings = world.judged("retention")
     assert answer.error is None, answer.payload
-    assert [(each["asset"], each["what"], each["level"]) for each in findings] == [("ledger", "not-listed", "WARN")]
-    assert PRIVATE in findings[0]["message"] and "DumpBuckets" in findings[0]["mend"]
-    assert world.metric("PointsKept")[-1] >= fleet.DUMP_WEEKS * len(fleet.SERVICES)
+    assert [(each["asset"], each["code"], each["level"]) for each in findings] == [("ledger", "store-access-denied", "WARN")]
+    assert PRIVATE in findings[0]["message"] and "DumpBuckets" in findings[0]["hint"]
+    assert world.metric("BackupsRetained")[-1] >= fleet.DUMP_WEEKS * len(fleet.SERVICES)
 
 
 def test_the_role_of_a_function_that_looks_reads_no_other_bucket_and_changes_nothing(world):

@@ -12,7 +12,7 @@ from world.stack import ACCOUNT
 
 VAULT, COPIES = "acme-vault", "acme-copies"
 ROLE = "acme-reader"
-WORDS = {"no-tls", "no-mfa", "may-read", "may-delete", "public", "key-age", "long-session", "access-unknown"}
+WORDS = {"plain-http-allowed", "mfa-not-required", "read-access", "delete-access", "public-access", "key-age", "session-too-long", "access-not-readable"}
 
 
 def rotating(world: World) -> Any:
@@ -43,12 +43,12 @@ def found(world: World, key: str, **access: object) -> set[tuple[str, str]]:
         "destinations": {"copies": {"region": OFFSITE_REGION, "bucket": COPIES, "kms_key": key}},
         "buckets": {"vault": {"bucket": VAULT, "copies": [{"to": "copies"}]}},
         "postgres": {"main": {
-            "databases": ["orders"], "host": "127.0.0.1", "stored": {"bucket": VAULT, "prefix": "pg/"},
+            "databases": ["orders"], "host": "127.0.0.1", "storage": {"bucket": VAULT, "prefix": "pg/"},
             "dumps": {"full": {"keep": {"for": "7d"}, "encrypt": encrypt}}}},
         "access": access,
     }
     ran = world.holdfast("status", "--json", policy=policy, AWS_ENDPOINT_URL_KMS="")
-    return {(each["asset"], each["what"]) for each in ran.json["findings"] if each["what"] in WORDS}
+    return {(each["asset"], each["code"]) for each in ran.json["findings"] if each["code"] in WORDS}
 
 
 def allow_only(world: World, who: str) -> None:
@@ -65,19 +65,19 @@ def allow_only(world: World, who: str) -> None:
 def test_buckets_without_a_policy_refuse_nobody_and_with_one_all_whom_it_does_not_name(bare, key):
     keeper = f"arn:aws:iam::{ACCOUNT}:role/keeper"
     asked = {"tls_only": True, "mfa": True, "may_delete": [keeper]}
-    open_ones = {(f"s3://{bucket}", what) for bucket in (VAULT, COPIES) for what in ("no-tls", "no-mfa", "may-delete")}
+    open_ones = {(f"s3://{bucket}", what) for bucket in (VAULT, COPIES) for what in ("plain-http-allowed", "mfa-not-required", "delete-access")}
     assert found(bare, key, **asked) == open_ones
     allow_only(bare, keeper)
     # The local AWS speaks plain HTTP, which a policy that refuses it would shut out.
-    assert found(bare, key, **asked) == {(f"s3://{bucket}", "no-tls") for bucket in (VAULT, COPIES)}
+    assert found(bare, key, **asked) == {(f"s3://{bucket}", "plain-http-allowed") for bucket in (VAULT, COPIES)}
     allow_only(bare, "*")
-    assert found(bare, key, may_delete=[keeper]) == {(f"s3://{bucket}", "may-delete") for bucket in (VAULT, COPIES)}
+    assert found(bare, key, may_delete=[keeper]) == {(f"s3://{bucket}", "delete-access") for bucket in (VAULT, COPIES)}
 
 
 def test_a_key_rotates_and_a_session_ends_as_the_policy_says(bare, key):
     role = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
     asked = {"rotate_keys_every": "90d", "max_session": "1h", "machines": [role]}
-    assert found(bare, key, **asked) == {(key, "key-age"), (role, "long-session")}
+    assert found(bare, key, **asked) == {(key, "key-age"), (role, "session-too-long")}
     kms = rotating(bare)
     kms.enable_key_rotation(KeyId=key)
     bare.client("iam").update_role(RoleName=ROLE, MaxSessionDuration=3600)
@@ -85,7 +85,7 @@ def test_a_key_rotates_and_a_session_ends_as_the_policy_says(bare, key):
     kms.enable_key_rotation(KeyId=key, RotationPeriodInDays=90)
     assert found(bare, key, **asked) == set()
     nobody = f"arn:aws:iam::{ACCOUNT}:role/nobody"
-    assert found(bare, key, **asked | {"machines": [nobody]}) == {(nobody, "access-unknown")}
+    assert found(bare, key, **asked | {"machines": [nobody]}) == {(nobody, "access-not-readable")}
 
 
 def test_the_passphrase_of_dumps_is_changed_as_often_as_the_policy_says(bare, key):

@@ -60,24 +60,24 @@ def test_dump_verify_hold_release_and_restore_leave_records_without_a_secret(hol
     item = dump(holdfast, policy)
     well(holdfast(policy, "verify"))
     well(holdfast(policy, "verify", "--full"))
-    well(holdfast(policy, "hold", item["backup"], "--why", "case 4711"))
+    well(holdfast(policy, "hold", item["backup"], "--reason", "case 4711"))
     well(holdfast(policy, "release", item["backup"]))
     well(holdfast(policy, "restore", f"shop/{shop.name}", "--to", f"{shop.name}_check"))
     shop.server.drop(f"{shop.name}_check")
 
     records = lines(log)
-    assert [(each["by"], each["action"].split(" of ")[0], each["result"]) for each in records][1:] == [
+    assert [(each["function"], each["action"].split(" of ")[0], each["result"]) for each in records][1:] == [
         ("verify", "verify", "done"), ("verify", "verify full", "done"), ("hold", "hold", "done"),
         ("release", "release", "done"), ("restore", "restore", "done")]
     taken = records[0]
-    assert (taken["by"], taken["asset"], taken["group"]) == ("dump", f"shop/{shop.name}", "shop")
-    assert taken["made"]["what"] == item["backup"] and taken["made"]["bytes"] > 0 and taken["seconds"] > 0
+    assert (taken["function"], taken["asset"], taken["group"]) == ("dump", f"shop/{shop.name}", "shop")
+    assert taken["artifact"]["key"] == item["backup"] and taken["artifact"]["bytes"] > 0 and taken["seconds"] > 0
     assert all(each["user"] and each["host"] and each["policy"] for each in records)
     full = records[2]
-    assert full["seconds"] > 0 and {each["went"] for each in full["evidence"]["checks"]} <= {"passed", "skipped"}
+    assert full["seconds"] > 0 and {each["status"] for each in full["evidence"]["checks"]} <= {"passed", "skipped"}
     assert "case 4711" in records[3]["detail"] and f"{shop.name}_check" in records[5]["detail"]
     assert [each["hash"] for each in records] == [hash_of(each) for each in records]
-    assert [each["prev"] for each in records[1:]] == [each["hash"] for each in records[:-1]]
+    assert [each["prev_hash"] for each in records[1:]] == [each["hash"] for each in records[:-1]]
 
     text = "".join(path.read_text() for path in log.rglob("*.jsonl"))
     assert PASSPHRASE not in text and shop.server.password not in text
@@ -93,27 +93,27 @@ def test_what_failed_is_recorded_and_a_dry_run_is_not(holdfast, shop, policy, lo
     well(holdfast(policy, "dump", "--reason", "manual", "--dry-run"))
     assert not log.exists()
     item = dump(holdfast, policy)
-    backup = next(Path(policy["postgres"]["shop"]["stored"]["directory"]).rglob(Path(item["backup"]).name))
+    backup = next(Path(policy["postgres"]["shop"]["storage"]["directory"]).rglob(Path(item["backup"]).name))
     backup.chmod(0o640)
     backup.write_bytes(backup.read_bytes()[:-20] + bytes(20))  # of the same size, so that it counts until it is read
     assert holdfast(policy, "verify").code != 0
-    assert [(each["by"], each["result"]) for each in lines(log)] == [("dump", "done"), ("verify", "failed")]
+    assert [(each["function"], each["result"]) for each in lines(log)] == [("dump", "done"), ("verify", "failed")]
 
 
 def test_a_record_that_can_not_be_written_fails_the_run_after_its_work(holdfast, shop, policy, log):
     log.write_text("a file where the directory should be")
     ran = holdfast(policy, "dump", "--reason", "manual", "--json")
     assert ran.code == 1
-    assert [each["what"] for each in ran.json["findings"]] == ["not-recorded"]
+    assert [each["code"] for each in ran.json["findings"]] == ["audit-write-failed"]
     assert [each["result"] for each in ran.json["outcomes"]] == ["done"], "the dump is there all the same"
-    held = holdfast(policy, "hold", ran.json["outcomes"][0]["made"]["what"], "--why", "x")
+    held = holdfast(policy, "hold", ran.json["outcomes"][0]["artifact"]["key"], "--reason", "x")
     refused(held, 1, "not in the record of operations")
 
 
 def test_tampering_is_found_and_the_place_is_named(holdfast, shop, policy, log):
     for _ in range(3):
         item = dump(holdfast, policy)
-        well(holdfast(policy, "hold", item["backup"], "--why", "x"))
+        well(holdfast(policy, "hold", item["backup"], "--reason", "x"))
     head = well(holdfast(policy, "audit", "verify", "--json")).json["head"]
     paths = sorted(log.glob("audit/*/*.jsonl"))
     assert len(paths) == 6 and head.startswith("6:")
@@ -122,24 +122,24 @@ def test_tampering_is_found_and_the_place_is_named(holdfast, shop, policy, log):
     def broken(*more: str) -> dict:
         ran = holdfast(policy, "audit", "verify", "--json", *more)
         assert ran.code == 1, ran.out
-        return ran.json["bad"]
+        return ran.json["first_break"]
 
     whole = third.read_bytes()
     third.chmod(0o640)
     third.write_bytes(whole.replace(b'"done"', b'"fail"', 1))
-    assert broken()["place"] == f"{third} line 1"
+    assert broken()["location"] == f"{third} line 1"
     third.unlink()
-    assert broken()["place"] == str(third)
+    assert broken()["location"] == str(third)
     third.write_bytes(paths[3].read_bytes())
-    assert broken()["place"] == f"{third} line 1"
+    assert broken()["location"] == f"{third} line 1"
     third.write_bytes(whole)
     (third.parent / "note.txt").write_text("x")
-    assert broken()["place"].endswith("000000/note.txt")
+    assert broken()["location"].endswith("000000/note.txt")
     (third.parent / "note.txt").unlink()
     well(holdfast(policy, "audit", "verify", "--head", head))
     last.unlink()
     well(holdfast(policy, "audit", "verify"))
-    assert broken("--head", head)["place"] == str(last)
+    assert broken("--head", head)["location"] == str(last)
     refused(holdfast(policy, "audit", "verify", "--head", "nonsense"), 64, "SEQ:HASH")
 
 
@@ -153,8 +153,8 @@ def test_commands_at_once_make_one_chain(holdfast, shop, policy, log):
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(verify, range(24))) == [0] * 24
     verdict = well(holdfast(policy, "audit", "verify", "--json")).json
-    assert (verdict["objects"], verdict["bad"]) == (25, None)
-    assert len({each["run"] for each in lines(log)}) == 25
+    assert (verdict["objects"], verdict["first_break"]) == (25, None)
+    assert len({each["run_id"] for each in lines(log)}) == 25
 
 
 # -- in a bucket -----------------------------------------------------------------------------------------------------------
@@ -180,23 +180,23 @@ def test_runs_of_functions_leave_records_in_a_bucket_and_retention_ends_them_by_
     s3.create_bucket(Bucket=AUDIT, CreateBucketConfiguration={"LocationConstraint": fleet.HOME})
     other = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "x/"}, "Expiration": {"Days": 7}}
     s3.put_bucket_lifecycle_configuration(Bucket=AUDIT, LifecycleConfiguration={"Rules": [other]})
-    policy["databases"]["fleet"]["snapshots"]["daily"] = {"when": {"cron": "0 2 * * *"}, "keep": {"newest": 1}}
+    policy["databases"]["fleet"]["snapshots"]["daily"] = {"schedule": {"cron": "0 2 * * *"}, "keep": {"newest": 1}}
     ran = seeded.holdfast("run", "snapshot", "--json", policy=policy)
     done = [each["action"] for each in ran.json["outcomes"] if each["result"] == "done"]
     assert done, ran.out
     records = seeded.holdfast("audit", "list", "--json", policy=policy).json
     assert sorted(each["action"] for each in records) == sorted(done)
-    assert records[0]["by"] == "snapshot" and records[0]["made"]["what"]
+    assert records[0]["function"] == "snapshot" and records[0]["artifact"]["key"]
     seeded.holdfast("run", "retention", "--json", policy=policy)
     rules = {each["ID"]: each for each in s3.get_bucket_lifecycle_configuration(Bucket=AUDIT)["Rules"]}
     assert rules["theirs"]["Expiration"]["Days"] == 7
     assert [each["Expiration"]["Days"] for name, each in rules.items() if name != "theirs"] == [366], "a year is never too short"
     verdict = seeded.holdfast("audit", "verify", "--json", policy=policy)
-    assert (verdict.code, verdict.json["bad"]) == (0, None)
+    assert (verdict.code, verdict.json["first_break"]) == (0, None)
     key = sorted(seeded.objects(AUDIT, "audit/"))[0]
     s3.put_object(Bucket=AUDIT, Key=key, Body=seeded.body(AUDIT, key).replace(b"snapshot", b"snapshut", 1))
     broken = seeded.holdfast("audit", "verify", "--json", policy=policy)
-    assert broken.code == 1 and broken.json["bad"]["place"] == f"s3://{AUDIT}/{key} line 1"
+    assert broken.code == 1 and broken.json["first_break"]["location"] == f"s3://{AUDIT}/{key} line 1"
 
 
 def test_a_lambda_records_what_it_does_under_its_own_role(seeded, functions):
@@ -207,6 +207,6 @@ def test_a_lambda_records_what_it_does_under_its_own_role(seeded, functions):
     answer = seeded.invoke("snapshot", {"reason": "pre-deploy", "assets": ["lomash-orders-prod"]})
     assert not answer.error, answer.payload
     records = seeded.holdfast("audit", "list", "--json", policy=policy).json
-    assert [(each["by"], each["asset"], each["result"]) for each in records] == [("snapshot", "lomash-orders-prod", "done")]
-    assert records[0]["made"]["what"].startswith("lomash-orders-prod-pre-deploy-")
+    assert [(each["function"], each["asset"], each["result"]) for each in records] == [("snapshot", "lomash-orders-prod", "done")]
+    assert records[0]["artifact"]["key"].startswith("lomash-orders-prod-pre-deploy-")
     assert seeded.holdfast("audit", "verify", policy=policy).code == 0

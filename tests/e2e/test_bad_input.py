@@ -11,9 +11,9 @@ company: lomash-wood
 home: { account: "12345", region: eu-west-1 }
 databases:
   fleet:
-    select: { ids: [lomash-auth-prod] }
+    select: { identifiers: [lomash-auth-prod] }
     snapshots:
-      daily: { when: { cron: "0 25 * * *" }, keep: { for: 35d } }
+      daily: { schedule: { cron: "0 25 * * *" }, keep: { for: 35d } }
     copys: []
 """
 WRONG = {
@@ -59,7 +59,7 @@ def test_a_policy_with_three_faults_lists_all_with_line_and_column_and_nothing_h
         answer = world.invoke(function)
         assert answer.error and answer.payload["errorType"] == "Holdfast.NoPolicy", answer.payload
         assert f"s3://{fleet.POLICIES}/policy.yaml" in answer.said
-        for place in ("3:9: home.account", "8:24: databases.fleet.snapshots.daily.when", "9:5: databases.fleet.copys"):
+        for place in ("3:9: home.account", "8:24: databases.fleet.snapshots.daily.schedule", "9:5: databases.fleet.copys"):
             assert place in answer.said, answer.said
 
 

@@ -27,23 +27,23 @@ NOW = "2026-11-21T08:30:00Z"
 
 def incident(name: str, **more: Any) -> dict:
     """Something that is wrong with an asset."""
-    return {"key": f"lomash/{name}/stale", "asset": name, "group": "größen", "what": "stale", "severity": "critical",
-            "why": f"{name}: the newest good point is 26h old & too old", "mend": f"holdfast run snapshot --asset {name}",
+    return {"key": f"lomash/{name}/backup-stale", "asset": name, "group": "größen", "code": "backup-stale", "severity": "critical",
+            "message": f"{name}: the newest good point is 26h old & too old", "hint": f"holdfast run snapshot --asset {name}",
             "since": "2026-11-21T06:15:00Z", "until": None, "step": 0,
             "at_risk": {"newest": "orders-daily-202611200200", "age_seconds": 93600, "max_age_seconds": 86400,
-                        "place": "eu-west-1"}} | more
+                        "location": "eu-west-1"}} | more
 
 
 def message(kind: str, **more: Any) -> dict:
     """A message of a kind."""
     until = NOW if kind == "resolved" else None
     wrong = [incident("bestellungen-größe", until=until), incident("<script>alert(1)</script>", until=until)]
-    made = [{"asset": "indostar", "what": "daily/indostar_20261121.dump", "place": "s3://indostar-backups-primary",
+    made = [{"asset": "indostar", "name": "daily/indostar_20261121.dump", "location": "s3://indostar-backups-primary",
              "bytes": 1610612736, "seconds": 194.6, "rows": 48211}]
     return {"id": f"lomash-{kind}-1", "company": "Lomash Wööd & Söhne", "kind": kind, "severity": "critical", "at": NOW,
-            "title": f"{kind}: bestellungen-größe <b>&</b>", "more": 0,
+            "title": f"{kind}: bestellungen-größe <b>&</b>", "omitted": 0,
             "incidents": wrong if kind in ("opened", "still-open", "resolved") else [],
-            "made": made if kind == "success" else [], "lines": ["8 of 9 assets are fresh"] if kind == "digest" else [],
+            "backups": made if kind == "success" else [], "lines": ["8 of 9 assets are fresh"] if kind == "digest" else [],
             "thread": "recovery-7" if kind.startswith("recovery") else None} | more
 
 

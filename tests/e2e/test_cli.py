@@ -70,18 +70,18 @@ def test_status_has_a_row_for_every_part_that_nothing_runs(late):
     rows = {each["asset"]: each for each in late["json"].json["assets"] if each["coverage"] == "not-run"}
     policy = lomash()
     assert {f"drills.{name}" for name in policy["drills"]} | {f"secrets.{name}" for name in policy["secrets"]} <= set(rows)
-    assert all(each["worst"] for each in rows.values())
+    assert all(each["max_severity"] for each in rows.values())
 
 
 def test_status_as_json_has_the_same_and_nothing_else_on_stdout(late):
     status = late["json"]
-    assert (status.code, status.json["failed"], status.json["policy"]) == (1, True, "lomash-wood")
+    assert (status.code, status.json["has_critical"], status.json["policy"]) == (1, True, "lomash-wood")
     assets = {each["asset"]: each for each in status.json["assets"]}
     assert set(INSTANCES) <= set(assets)
     assert {name for name in INSTANCES if assets[name]["age_seconds"] > 25 * 3600} == LATE
-    stale = {each["asset"] for each in status.json["findings"] if each["what"] == "stale"}
+    stale = {each["asset"] for each in status.json["findings"] if each["code"] == "backup-stale"}
     assert stale == LATE
-    assert all(each["mend"] for each in status.json["findings"] if each["severity"] == "critical")
+    assert all(each["hint"] for each in status.json["findings"] if each["severity"] == "critical")
 
 
 def test_plan_says_what_would_be_done_and_does_nothing(late, seeded):
@@ -109,11 +109,11 @@ def test_status_is_green_and_exits_with_0_when_all_is_done(green):
     table, status = green.holdfast("status"), green.holdfast("status", "--json")
     assert (table.code, status.code) == (0, 0), table
     assert "19 ok, 0 warnings, 0 critical" in table.out
-    assert {each["worst"] for each in status.json["assets"] if each["coverage"] == "watched"} == {None}
+    assert {each["max_severity"] for each in status.json["assets"] if each["coverage"] == "watched"} == {None}
     for instance in INSTANCES:
         point = next(each for each in status.json["assets"] if each["asset"] == instance)
         newest = max(green.snapshots(instance).values(), key=lambda each: each["SnapshotCreateTime"])
-        assert point["newest"] == newest["DBSnapshotIdentifier"]
+        assert point["newest_point"] == newest["DBSnapshotIdentifier"]
         assert point["size_bytes"] == newest["AllocatedStorage"] * 2**30
         age = (green.now() - newest["SnapshotCreateTime"]).total_seconds()
         assert point["age_seconds"] == pytest.approx(age, abs=120)
@@ -124,7 +124,7 @@ def test_explain_shows_the_newest_snapshots_with_status_and_time(green):
     instance = "lomash-orders-prod"
     newest_first = sorted(green.snapshots(instance).values(), key=lambda each: each["SnapshotCreateTime"], reverse=True)
     told = green.holdfast("explain", instance, "--json")
-    points = told.json["database"]["places"][0]["points"]
+    points = told.json["database"]["locations"][0]["recovery_points"]
     manual = [each for each in points if not each["id"].startswith("rds:")]
     assert [each["id"] for each in manual] == [each["DBSnapshotIdentifier"] for each in newest_first]
     table = green.holdfast("explain", instance)
@@ -150,7 +150,7 @@ def test_alarms_are_listed_with_their_state(green):
     assert set(found) == set(lomash()["alarms"]) >= OF_THE_STRATEGY
     assert {name: each["state"] for name, each in found.items()} == {
         name: real[name]["StateValue"] for name in found}
-    assert not [name for name, each in found.items() if each["differs"]]
+    assert not [name for name, each in found.items() if each["drifted"]]
     table = green.holdfast("alarms")
     for name in OF_THE_STRATEGY:
         assert real[name]["StateValue"] in row(table, name)
@@ -205,7 +205,7 @@ def test_a_gate_that_may_reuse_a_young_snapshot_takes_none(green):
 
 def test_a_gate_with_a_bad_database_does_not_let_the_pipeline_through(green):
     def ghost(policy: dict) -> None:
-        policy["databases"]["fleet"]["select"]["ids"].append("lomash-ghost-prod")
+        policy["databases"]["fleet"]["select"]["identifiers"].append("lomash-ghost-prod")
     before = set(green.snapshots())
     ran = green.holdfast("gate", policy=lomash(ghost))
     assert ran.code == 1

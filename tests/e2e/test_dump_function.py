@@ -32,8 +32,8 @@ NOISE = "CREATE TABLE noise AS SELECT md5(random()::text) || md5(random()::text)
 def till(database: str, **group: Any) -> dict:
     """A group of one database, due each night, in a bucket of its own."""
     stored = {"bucket": TILL, "prefix": f"{database}/", "encryption": "AES256"}
-    return {"databases": [database], "password": {"secret": SECRET}, "stored": stored, "objectives": {"max_age": "25h"},
-            "dumps": {"nightly": {"when": {"cron": "0 2 * * *"}, "keep": {"for": "35d"}}}} | group
+    return {"databases": [database], "password": {"secret": SECRET}, "storage": stored, "objectives": {"max_age": "25h"},
+            "dumps": {"nightly": {"schedule": {"cron": "0 2 * * *"}, "keep": {"for": "35d"}}}} | group
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,9 @@ def policy() -> dict:
     """Lomash Wood's, as it is, and three groups for what is tried out."""
     def more(policy: dict) -> None:
         slow = till("slow")
-        slow["stored"]["bandwidth"] = "1MB"
+        slow["storage"]["bandwidth"] = "1MB"
         policy["postgres"] |= {"till": till("till"), "slow": slow, "foreign": till("till", password={"secret": OTHER})}
-        policy["postgres"]["foreign"]["stored"]["prefix"] = "foreign/"
+        policy["postgres"]["foreign"]["storage"]["prefix"] = "foreign/"
         # A dump on demand alone, so that no schedule asks for it.
         for name in ("slow", "foreign"):
             policy["postgres"][name]["dumps"] = {"manual": {"keep": {"for": "35d"}}}
@@ -265,7 +265,7 @@ def ages(world: World) -> dict[str, list[str]]:
     _, findings = world.judged("freshness")
     found: dict[str, list[str]] = {}
     for each in findings:
-        found.setdefault(f"{each.get('group')}/{each['asset']}", []).append(each["what"])
+        found.setdefault(f"{each.get('group')}/{each['asset']}", []).append(each["code"])
     return found
 
 
@@ -281,7 +281,7 @@ def test_a_dump_counts_from_its_commit_record_on_which_is_written_last(weekly):
     (key,) = [key for key in kept(weekly, "till/") if not key.endswith(".sha256") and key != foreign]
     left = {foreign, key, f"{key}.sha256"}
     assert kept(weekly, "till/") == left
-    assert ages(weekly)["till/till"] == ["no-point"]
+    assert ages(weekly)["till/till"] == ["no-backup"]
     listed = weekly.holdfast("list", "till", "--json", policy=lomash(lambda p: p["postgres"].update(till=till("till"))))
     assert listed.code == 0 and [each["state"] for each in listed.json] == ["foreign"], listed
 

@@ -15,8 +15,8 @@ from local import ROOT, clock_env, set_clock
 from peers import Database, group, policy_of, stored
 from world.postgres import postgres
 
-DAILY = {"when": {"cron": "0 2 * * *"}, "keep": {"daily": 7}}
-WEEKLY = {"when": {"cron": "0 2 * * 0"}, "keep": {"weekly": 4}}
+DAILY = {"schedule": {"cron": "0 2 * * *"}, "keep": {"daily": 7}}
+WEEKLY = {"schedule": {"cron": "0 2 * * 0"}, "keep": {"weekly": 4}}
 BEFORE_RESTORE = {"keep": {"for": "30d"}}
 SCHEMA = yaml.safe_load((ROOT / "docs" / "manifest.schema.json").read_text())
 
@@ -187,7 +187,7 @@ def test_old_dumps_go_and_with_them_all_that_lies_beside(holdfast, days, folder)
     *_, last = run(policy, 1, 2, 3, 4)
     left = good(holdfast, policy)
     assert len(left) == 2
-    assert [each["result"] for each in last["let_go"]["outcomes"]] == ["done"]
+    assert [each["result"] for each in last["retention"]["outcomes"]] == ["done"]
     assert files(folder) == whole(*left)
 
 
@@ -196,7 +196,7 @@ def test_a_held_dump_stays_until_it_is_released(holdfast, days, folder):
     policy = scheduled(database, folder, dumps={"daily": DAILY | {"keep": {"daily": 2}}})
     run(policy, 1)
     first, = good(holdfast, policy)
-    well(holdfast(policy, "hold", first, "--why", "audit 2026"))
+    well(holdfast(policy, "hold", first, "--reason", "audit 2026"))
     run(policy, 2, 3, 4)
     assert good(holdfast, policy)[2:] == [first]
     assert "audit 2026" in well(holdfast(policy, "list")).out
@@ -207,7 +207,7 @@ def test_a_held_dump_stays_until_it_is_released(holdfast, days, folder):
 
 def test_so_many_good_dumps_always_stay(holdfast, days, folder):
     run, database = days
-    policy = scheduled(database, folder, dumps={"daily": DAILY | {"keep": {"for": "1h"}}}, keep_at_least=3)
+    policy = scheduled(database, folder, dumps={"daily": DAILY | {"keep": {"for": "1h"}}}, min_backups=3)
     run(policy, 1, 2, 3, 4, 5)
     assert len(good(holdfast, policy)) == 3
 

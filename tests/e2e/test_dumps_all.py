@@ -6,7 +6,7 @@ from backups import good, in_folder, listed, record, well
 from peers import policy_of
 from world.postgres import postgres
 
-DAILY = {"when": {"cron": "0 2 * * *"}, "keep": {"newest": 1}}
+DAILY = {"schedule": {"cron": "0 2 * * *"}, "keep": {"newest": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +22,14 @@ def server():
 
 def everything(server, folder, **more) -> dict:
     """A policy that dumps all of a server."""
-    group = {"databases": "all", "except": ["scratch_*"], "host": server.host, "port": server.port, "user": server.user,
-             "password": {"env": "PGPASSWORD"}, "stored": in_folder(folder), "dumps": {"daily": DAILY}}
+    group = {"databases": "all", "exclude": ["scratch_*"], "host": server.host, "port": server.port, "user": server.user,
+             "password": {"env": "PGPASSWORD"}, "storage": in_folder(folder), "dumps": {"daily": DAILY}}
     return policy_of(main=group | more)
 
 
 def found(ran) -> set[tuple[str, str]]:
     """What a run found, by asset."""
-    return {(each["what"], each["asset"]) for each in ran.json["findings"]}
+    return {(each["code"], each["asset"]) for each in ran.json["findings"]}
 
 
 def test_all_is_every_database_that_takes_connections_and_follows_the_server(holdfast, server, folder):
@@ -48,7 +48,7 @@ def test_all_is_every_database_that_takes_connections_and_follows_the_server(hol
     # One that is gone is said, keeps its dump, and can be restored.
     server.sql("DROP DATABASE orders")
     third = well(holdfast(policy, "dump", "--json", **login))
-    assert ("gone", "main/orders") in found(third)
+    assert ("database-gone", "main/orders") in found(third)
     kept = good(holdfast, policy, "main/orders", **login)
     assert len(kept) == 1 and record(folder, kept[0])["database"] == "orders"
     well(holdfast(policy, "restore", "main/orders", "--to", "orders", **login))

@@ -55,7 +55,7 @@ def test_a_database_whose_extension_is_bound_to_its_name(form, cron, holdfast, d
     assert target not in cron.server.databases()
     ran = holdfast(policy, "restore", "shop/shop", "--to", target, "--accept-losses", "--json", **known)
     assert ran.code == 6, f"{ran.out}\n{ran.err}"
-    lost = " ".join(f"{each['statement']} {each['message']}" for each in ran.json["losses"])
+    lost = " ".join(f"{each['statement']} {each['message']}" for each in ran.json["warnings"])
     assert "pg_cron" in lost and "cron.job" in lost and "nightly" not in lost, lost
     again = Database(cron.server, target)
     assert again.sql("SELECT count(*) FROM orders") == "100"
@@ -79,7 +79,7 @@ def test_rows_of_an_extensions_own_table_are_counted_as_they_were_dumped(form, f
     well(holdfast(policy, "verify", f"shop/{database.name}", "--full"))
     target = f"{database.name}_{form}"
     ran = well(holdfast(policy, "restore", f"shop/{database.name}", "--to", target, "--json"))
-    assert ran.json["losses"] == []
+    assert ran.json["warnings"] == []
     again = Database(database.server, target)
     everything = "SELECT count(*), sum(srid) FROM spatial_ref_sys"
     near = "SELECT count(*) FROM sites WHERE at && ST_MakeEnvelope(0, 0, 10, 10, 4326)"

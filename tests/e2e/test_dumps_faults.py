@@ -136,7 +136,7 @@ def answers(server) -> bool:
 
 def test_a_client_that_is_older_than_the_server_is_refused_before_the_window(holdfast, kept, policy, folder, tmp_path):
     yearly = policy() | {}
-    yearly["postgres"]["shop"]["dumps"] = {"yearly": {"when": {"cron": "0 2 1 1 *"}, "keep": {"newest": 2}, "tables": ["small"]}}
+    yearly["postgres"]["shop"]["dumps"] = {"yearly": {"schedule": {"cron": "0 2 1 1 *"}, "keep": {"newest": 2}, "tables": ["small"]}}
     well(holdfast(yearly, "dump"))
     before = good(holdfast, yearly)
     fake = tmp_path / "bin" / "pg_dump"
@@ -160,7 +160,7 @@ def test_a_client_that_is_older_than_the_server_is_refused_before_the_window(hol
 
 def test_a_folder_that_cannot_be_written(holdfast, policy, folder, tmp_path, nothing_lost):
     (tmp_path / "file").write_text("in the way")
-    refused(holdfast(*taking(policy(stored=in_folder(tmp_path / "file" / "backups")))), 3, "file")
+    refused(holdfast(*taking(policy(storage=in_folder(tmp_path / "file" / "backups")))), 3, "file")
     if os.geteuid() != 0:  # root may write anywhere
         folder.chmod(0o500)
         refused(holdfast(*taking(policy())), 3, str(folder))
@@ -192,7 +192,7 @@ def test_a_disk_that_fills_up_in_the_middle(holdfast, fresh_database, small_disk
 
 
 def test_a_disk_that_is_too_full_is_not_begun_on(holdfast, policy, nothing_lost):
-    refused(holdfast(*taking(policy(free_disk="900TB"))), 1, "bytes are free")
+    refused(holdfast(*taking(policy(min_free_space="900TB"))), 1, "bytes are free")
 
 
 # -- the run itself --------------------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_no_secret_is_in_a_log_a_record_or_a_command_line(holdfast, shop, folder
     shop.sql(LARGE.format(rows=20_000))
     passphrase = policy(shop, folder, openssl={"env": "PHRASE"})
     slow = passphrase["postgres"]["shop"]
-    slow["stored"]["bandwidth"] = "700KB"
+    slow["storage"]["bandwidth"] = "700KB"
     slow["dumps"]["sealed"] = slow["dumps"]["manual"] | {"encrypt": {"age": [key.recipient], "identity": {"file": str(key.file)}}}
     secrets = [shop.server.password, PHRASE, key.secret]
     told = []

@@ -71,7 +71,7 @@ def untouched(shop: Database) -> None:
 def test_into_a_new_database_and_never_into_one_that_is_there(holdfast, changed, policy):
     fresh = f"{changed.name} Größe \"2\""
     ran = well(holdfast(policy(), "restore", f"shop/{changed.name}", "--to", fresh, "--json"))
-    assert (ran.json["database"], ran.json["losses"], ran.json["aside"]) == (fresh, [], None)
+    assert (ran.json["database"], ran.json["warnings"], ran.json["previous_database"]) == (fresh, [], None)
     assert (count(changed, fresh), count(changed)) == ("1000", "10")
     refused(holdfast(policy(), "restore", f"shop/{changed.name}", "--to", fresh), 64, "--replace")
     refused(holdfast(policy(), "restore", f"shop/{changed.name}"), 64, "--to")
@@ -174,9 +174,9 @@ def test_what_could_not_be_restored_is_listed_and_has_its_own_code(holdfast, sho
         shop.sql(f"ALTER TABLE people OWNER TO postgres; DROP ROLE {owner}")
         ran = holdfast(policy(user="restorer"), "restore", f"shop/{shop.name}", "--to", f"{shop.name}_back", "--json")
         assert ran.code == 6, ran.err
-        losses = {(each["class"], name) for each in ran.json["losses"] for name in ("pg_stat_statements", owner)
+        losses = {(each["kind"], name) for each in ran.json["warnings"] for name in ("pg_stat_statements", owner)
                   if name in each["statement"] + each["message"]}
-        assert {("permission", "pg_stat_statements"), ("role", owner)} <= losses, ran.json["losses"]
+        assert {("permission", "pg_stat_statements"), ("role", owner)} <= losses, ran.json["warnings"]
         assert count(shop, f"{shop.name}_back") == "1000" and count(shop, f"{shop.name}_back", "people") == "2"
         text = holdfast(policy(user="restorer"), "restore", f"shop/{shop.name}", "--to", f"{shop.name}_too")
         refused(text, 6, "LOST", "pg_stat_statements", owner)
@@ -229,9 +229,9 @@ def test_a_full_verification_restores_counts_and_asks(holdfast, changed, policy,
     report = tmp_path / "report.md"
     ran = well(holdfast(rules, "verify", "--full", "--json", "--markdown", str(report)))
     proven, = ran.json
-    assert (proven["full"], proven["good"], proven["losses"]) == (True, True, [])
+    assert (proven["restored"], proven["is_good"], proven["warnings"]) == (True, True, [])
     assert {"rows of each table", "people has rows", "many"} <= {each["name"] for each in proven["checks"]}
-    assert all(each["seconds"] >= 0 for each in proven["took"])
+    assert all(each["seconds"] >= 0 for each in proven["durations"])
     assert changed.name in report.read_text() and "many" in report.read_text()
     assert beside(changed) == []
 
@@ -250,7 +250,7 @@ def test_a_check_that_is_not_true_fails_the_verification(rule, holdfast, changed
 
 def test_a_size_far_from_those_before_fails_the_verification(holdfast, shop, folder):
     large = group(shop.server, [shop.name], in_folder(folder, "{reason}/%Y%m%d_%H%M%S.dump"), {"compress": "none"})
-    dumps = policy_of(shop=large | {"objectives": {"size_change": "50%"}})
+    dumps = policy_of(shop=large | {"objectives": {"max_size_deviation": "50%"}})
     dump(holdfast, dumps)
     well(holdfast(dumps, "verify", "--full"))
     shop.sql("INSERT INTO orders SELECT i, md5(i::text) FROM generate_series(2000, 9000) i")
@@ -264,9 +264,9 @@ def test_all_are_verified_at_once(holdfast, changed, policy):
     rules["postgres"]["shop"]["dumps"]["other"] = {"keep": {"newest": 1}}
     dump(holdfast, rules, reason="other")
     proven = well(holdfast(rules, "verify", "--all", "--width", "4", "--json")).json
-    assert [each["good"] for each in proven] == [True, True] and not any(each["full"] for each in proven)
+    assert [each["is_good"] for each in proven] == [True, True] and not any(each["restored"] for each in proven)
     proven = well(holdfast(rules, "verify", "--all", "--full", "--width", "4", "--json")).json
-    assert [each["good"] for each in proven] == [True, True] and all(each["full"] for each in proven)
+    assert [each["is_good"] for each in proven] == [True, True] and all(each["restored"] for each in proven)
     assert changed.server.databases() == [changed.name]
 
 
@@ -274,7 +274,7 @@ def test_a_server_that_is_away_is_no_fault_of_the_dump(holdfast, changed, policy
     away = {"host": "127.0.0.1", "port": 1}
     ran = holdfast(policy(scratch=away), "verify", "--full", "--json")
     refused(ran, 2)
-    assert [(each["verdict"], each["good"]) for each in ran.json] == [("could-not-verify", False)]
+    assert [(each["verdict"], each["is_good"]) for each in ran.json] == [("could-not-verify", False)]
     refused(holdfast(policy(port=1), "restore", f"shop/{changed.name}", "--to", "never"), 2)
     well(holdfast(policy(port=1), "verify"))
 

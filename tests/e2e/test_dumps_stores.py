@@ -50,7 +50,7 @@ def in_container(azurite, container: str, endpoint: str | None = None, **more) -
 
 def policy(shop: Database, stored: dict, *also: dict, **dump) -> dict:
     """A policy of uncompressed dumps there, with copies."""
-    return policy_of(shop=group(shop.server, [shop.name], stored, {"compress": "none"} | dump) | {"also_stored": list(also)})
+    return policy_of(shop=group(shop.server, [shop.name], stored, {"compress": "none"} | dump) | {"copies": list(also)})
 
 
 def blobs(azurite, container: str, **more: str) -> dict[str, int]:
@@ -137,10 +137,10 @@ def test_booms_weekly_dump_lies_in_both_containers_and_comes_back_from_there_by_
     rules |= here
     rules["dumps"]["full"]["encrypt"]["openssl"] = {"env": "BACKUP_KEY"}
     bucket = s3_server.bucket()
-    rules["stored"] |= {key: each for key, each in in_bucket(s3_server, bucket).items() if key not in ("prefix", "key")}
+    rules["storage"] |= {key: each for key, each in in_bucket(s3_server, bucket).items() if key not in ("prefix", "key")}
     containers = [container, second]
-    assert len(rules["also_stored"]) == len(containers), "the primary and the secondary of their document"
-    for copy, name in zip(rules["also_stored"], containers, strict=True):
+    assert len(rules["copies"]) == len(containers), "the primary and the secondary of their document"
+    for copy, name in zip(rules["copies"], containers, strict=True):
         copy["azure"] = in_container(azurite, name)["azure"]
     for rule in ("owner", "objectives", "replica_max_lag", "checks", "erasure"):
         rules.pop(rule, None)  # of other parts of the policy, and of tables that are not here
@@ -152,7 +152,7 @@ def test_booms_weekly_dump_lies_in_both_containers_and_comes_back_from_there_by_
     parts = {name + end for end in ("", ".sha256", ".json")}
     assert all(set(blobs(azurite, each)) == parts for each in containers) and set(s3_server.objects(bucket)) == parts
     assert {s3_server.get(bucket, name)} == {azurite.get(each, name) for each in containers}
-    assert [each["place"] for each in listed(command, policy, **env)] == [0, 1, 2]
+    assert [each["location_index"] for each in listed(command, policy, **env)] == [0, 1, 2]
     well(command(policy, "verify", "--all", **env))
 
     # Without the bucket, and without Holdfast.
@@ -183,7 +183,7 @@ def test_copies_are_the_same_bytes_with_a_record_of_their_own(command, shop, s3_
     texts = (tmp_path / "b" / f"{item}.json").read_text(), s3_server.get(bucket, f"pg/{item}.json"), azurite.get(container, f"{item}.json")
     records = [json.loads(text) for text in texts]
     assert len({each["file"]["sha256"] for each in records}) == 1 and len({each["restore"] for each in records}) == 3
-    assert [each["place"] for each in listed(command, dumps)] == [0, 1, 2]
+    assert [each["location_index"] for each in listed(command, dumps)] == [0, 1, 2]
     well(command(dumps, "verify", "--all"))
     (tmp_path / "b" / item).unlink()
     for place in ("1", "2"):
@@ -201,9 +201,9 @@ def test_a_second_place_that_refuses_fails_the_copy_only_and_the_next_run_makes_
     refused(command(down, "dump", "--reason", "manual"), 3, bucket)
     up = policy(shop, in_folder(tmp_path / "b", KEY), in_bucket(s3_server, bucket), tables=["small"])
     first, = listed(command, up)
-    assert (first["place"], first["state"]) == (0, "good")
+    assert (first["location_index"], first["state"]) == (0, "good")
     well(command(up, "dump"))
-    assert [(each["place"], each["backup"]) for each in listed(command, up)] == [(0, first["backup"]), (1, first["backup"])]
+    assert [(each["location_index"], each["backup"]) for each in listed(command, up)] == [(0, first["backup"]), (1, first["backup"])]
 
 
 def test_a_damaged_dump_is_not_copied(command, shop, s3_server, tmp_path):
@@ -220,8 +220,8 @@ def test_what_did_not_change_leaves_a_note_in_a_bucket_and_a_container_and_no_up
         command, fresh_database, s3_server, azurite, container):
     shop, bucket = fresh_database(), s3_server.bucket()
     shop.sql(LARGE.format(rows=200_000))
-    dumps = policy(shop, in_bucket(s3_server, bucket), in_container(azurite, container), deduplicate=True, keep={"newest": 1})
-    dumps["postgres"]["shop"]["keep_at_least"] = 1
+    dumps = policy(shop, in_bucket(s3_server, bucket), in_container(azurite, container), skip_unchanged=True, keep={"newest": 1})
+    dumps["postgres"]["shop"]["min_backups"] = 1
     dumps["limits"] = {"delete": {"share": "100%"}}
     item = dump(command, dumps)["backup"]
     assert s3_server.objects(bucket)[f"pg/{item}"] > 8 * 2**20

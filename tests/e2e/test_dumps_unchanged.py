@@ -22,7 +22,7 @@ def shop(fresh_database) -> Database:
 
 def policy(shop: Database, folder: Path, **more) -> dict:
     """A policy that stores the same once."""
-    rules = policy_of(shop=group(shop.server, [shop.name], in_folder(folder), {"deduplicate": True} | more))
+    rules = policy_of(shop=group(shop.server, [shop.name], in_folder(folder), {"skip_unchanged": True} | more))
     return rules
 
 
@@ -72,7 +72,7 @@ def test_what_did_not_change_is_stored_once_and_counts_as_young(form, holdfast, 
 
 
 def test_without_the_word_in_the_policy_each_dump_is_stored(holdfast, shop, folder):
-    rules = policy(shop, folder, deduplicate=False)
+    rules = policy(shop, folder, skip_unchanged=False)
     dump(holdfast, rules)
     assert "fingerprint" not in record(folder, dump(holdfast, rules)["backup"])
     assert len(good(holdfast, rules)) == 2 and not notes(folder)
@@ -115,17 +115,17 @@ def test_a_damaged_file_is_no_reason_to_store_nothing(how, holdfast, shop, folde
 
 def test_a_second_place_is_told_too(holdfast, shop, folder, tmp_path):
     rules = policy(shop, folder)
-    rules["postgres"]["shop"]["also_stored"] = [in_folder(tmp_path / "second")]
+    rules["postgres"]["shop"]["copies"] = [in_folder(tmp_path / "second")]
     for _ in range(2):
         take(holdfast, rules)
     assert len(notes(tmp_path / "second")) == 1
-    ages = {each["place"]: each["data_time"] for each in listed(holdfast, rules)}
+    ages = {each["location_index"]: each["data_time"] for each in listed(holdfast, rules)}
     assert ages[0] == ages[1]
 
 
 def test_with_the_last_reason_to_keep_it_a_dump_goes_with_its_notes(holdfast, shop, folder):
     rules = policy(shop, folder, keep={"newest": 1})
-    rules["postgres"]["shop"]["keep_at_least"] = 1
+    rules["postgres"]["shop"]["min_backups"] = 1
     rules["limits"] = {"delete": {"share": "100%"}}
     for _ in range(2):
         dump(holdfast, rules)
@@ -135,7 +135,7 @@ def test_with_the_last_reason_to_keep_it_a_dump_goes_with_its_notes(holdfast, sh
 
 
 def test_what_can_not_be_compared_or_is_locked_each_for_itself_is_refused(holdfast, shop, folder):
-    refused(holdfast(policy(shop, folder, format="csv", tables=["orders"]), "policy", "check"), 64, "deduplicate", "custom")
+    refused(holdfast(policy(shop, folder, format="csv", tables=["orders"]), "policy", "check"), 64, "skip_unchanged", "custom")
     stored = {"bucket": "acme-dumps", "lock": "governance"}
-    rules = policy_of(shop=group(shop.server, [shop.name], stored, {"deduplicate": True}))
-    refused(holdfast(rules, "policy", "check"), 64, "deduplicate", "lock")
+    rules = policy_of(shop=group(shop.server, [shop.name], stored, {"skip_unchanged": True}))
+    refused(holdfast(rules, "policy", "check"), 64, "skip_unchanged", "lock")

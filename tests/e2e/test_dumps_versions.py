@@ -84,7 +84,7 @@ def test_a_newer_server_than_every_client_is_refused_before_anything_is_written(
 def test_a_dump_of_an_older_server_is_restored_into_a_newer_one(rich, policy, holdfast, fresh_database, tmp_path):
     older = fresh_database()
     older.sql("CREATE TABLE t (id integer PRIMARY KEY, v text); INSERT INTO t SELECT i, md5(i::text) FROM generate_series(1, 5000) i")
-    stored_as = policy["postgres"]["shop"]["stored"]
+    stored_as = policy["postgres"]["shop"]["storage"]
     password = {PASSWORD: older.server.password}
     there = policy_of(shop=group(older.server, [older.name], stored_as, {"keep": {"newest": 3}}))
     dump(holdfast, there, **password)

@@ -21,15 +21,15 @@ POLICY = {
 
 def nightly() -> dict:
     """Three databases, each due for a snapshot of a reason that there is none of."""
-    when = {"nightly": {"when": {"cron": "0 2 * * *"}, "keep": {"for": "35d"}}}
-    return POLICY | {"databases": {"fleet": {"select": {"ids": THREE}, "snapshots": when}}}
+    when = {"nightly": {"schedule": {"cron": "0 2 * * *"}, "keep": {"for": "35d"}}}
+    return POLICY | {"databases": {"fleet": {"select": {"identifiers": THREE}, "snapshots": when}}}
 
 
 def copied() -> dict:
     """Two databases, three snapshots of each wanted offsite."""
     copies = [{"to": "virginia", "of": ["pre-deploy"], "keep": {"newest": 3}}]
     rules = {"pre-deploy": {"keep": {"for": "90d"}}}
-    return POLICY | {"databases": {"fleet": {"select": {"ids": TWO}, "snapshots": rules, "copies": copies}}}
+    return POLICY | {"databases": {"fleet": {"select": {"identifiers": TWO}, "snapshots": rules, "copies": copies}}}
 
 
 def run(world: World, through: Proxy, function: str, policy: dict) -> subprocess.CompletedProcess:
@@ -81,7 +81,7 @@ def clear(world: World, region: str, names: list[str]) -> None:
         world.client("rds", region).delete_db_snapshot(DBSnapshotIdentifier=name)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("schedule", ["before", "after"])
 def test_a_snapshot_run_killed_between_any_two_calls_is_finished_by_the_next(seeded, when):
     slot = slot_due(seeded.now())
     expected = {f"{instance}-nightly-{slot}" for instance in THREE}
@@ -104,7 +104,7 @@ def test_a_snapshot_run_killed_between_any_two_calls_is_finished_by_the_next(see
     assert some_died_half_way or when == "after"
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("schedule", ["before", "after"])
 def test_an_offsite_run_killed_between_any_two_calls_is_finished_by_the_next(seeded, when):
     assert seeded.holdfast("run", "offsite", policy=copied()).code == 0
     expected = offsite(seeded)
@@ -133,7 +133,7 @@ def test_an_offsite_run_killed_between_any_two_calls_is_finished_by_the_next(see
 ], ids=["throttling", "unavailable"])
 def test_a_run_that_is_told_to_slow_down_succeeds_all_the_same(seeded, refusal, actions):
     only = nightly()
-    only["databases"]["fleet"]["select"]["ids"] = THREE[:1]
+    only["databases"]["fleet"]["select"]["identifiers"] = THREE[:1]
     to_refuse = list(actions)
     with proxy(seeded.env["AWS_ENDPOINT_URL_RDS"]) as through:
         def refuse(_: int, call: dict) -> Reply | None:
@@ -147,7 +147,7 @@ def test_a_run_that_is_told_to_slow_down_succeeds_all_the_same(seeded, refusal, 
     assert done.returncode == 0, done
     assert not to_refuse, "it was refused"
     assert set(nightlies(seeded)) == {f"{THREE[0]}-nightly-{slot_due(seeded.now())}"}
-    assert seeded.metric("RunFailed", Function="snapshot")[-1] == 0
+    assert seeded.metric("RunsFailed", Function="snapshot")[-1] == 0
     assert seeded.metric("ApiThrottled", Function="snapshot")[-1] == len(actions)
 
 
@@ -172,7 +172,7 @@ def test_a_region_that_does_not_answer_is_a_gap_and_nothing_is_deleted(seeded):
         through.before = deny
         done = run(seeded, through, "retention", policy)
     assert done.returncode == 1
-    assert '"gap"' in done.stdout
+    assert '"observation-failed"' in done.stdout
     assert set(seeded.snapshots()) == before
 
 

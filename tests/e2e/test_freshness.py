@@ -11,7 +11,7 @@ LATE = {fleet.instance(service) for service in fleet.LATE}
 DRIFTED = fleet.instance(fleet.DRIFTED)
 SECONDS = {"m": 60, "h": 3600, "d": 86400}
 METRICS = {
-    "failing-assets": "FailingAssets", "point-age": "PointAge", "offsite-age": "OffsiteAge",
+    "failing-assets": "FailingAssets", "backup-age": "BackupAge", "offsite-copy-age": "OffsiteCopyAge",
     "settings-drift": "SettingsDrift", "unprotected-databases": "UnprotectedDatabases", "restorable-lag": "RestorableLag",
 }
 KEPT = ["AlarmName", "Namespace", "MetricName", "Dimensions", "Threshold", "Period", "EvaluationPeriods", "Statistic",
@@ -26,20 +26,20 @@ def first(world):
 
 def of(findings: list[dict], what: str) -> dict[str, str]:
     """The findings of one kind: asset to words."""
-    return {each["asset"]: each["message"] for each in findings if each["what"] == what}
+    return {each["asset"]: each["message"] for each in findings if each["code"] == what}
 
 
 def wanted(topic: str) -> dict[str, dict]:
     """The policy's alarms that freshness feeds, as CloudWatch should have them; worked out without Holdfast."""
     alarms = {}
     for name, alarm in lomash()["alarms"].items():
-        if alarm["watch"] not in METRICS:
+        if alarm["metric"] not in METRICS:
             continue
         above = str(alarm["above"])
         threshold = int(above[:-1]) * SECONDS[above[-1]] if above[-1] in SECONDS else float(above)
         of_group = [{"Name": "Group", "Value": alarm["of"]}] if "of" in alarm else []
         alarms[name] = {
-            "AlarmName": name, "Namespace": "Holdfast", "MetricName": METRICS[alarm["watch"]],
+            "AlarmName": name, "Namespace": "Holdfast", "MetricName": METRICS[alarm["metric"]],
             "Dimensions": sorted([{"Name": "Policy", "Value": fleet.POLICY}, *of_group], key=lambda d: d["Name"]),
             "Threshold": threshold, "Period": 900, "EvaluationPeriods": 2, "Statistic": "Maximum",
             "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "breaching",
@@ -73,19 +73,19 @@ def instance(world, name: str):
 def test_late_databases_are_named_and_no_others(first):
     answer, findings = first
     assert answer.error, "a daily check that finds late databases fails"
-    stale = of(findings, "stale")
+    stale = of(findings, "backup-stale")
     assert set(stale) == LATE
     assert all("over the objective of 1d 1h" in words for words in stale.values())
     assert all(name in answer.said for name in LATE)
 
 
 def test_the_missing_copy_is_named_for_each_database(first):
-    assert set(of(first[1], "no-offsite")) == set(INSTANCES)
+    assert set(of(first[1], "offsite-copy-missing")) == set(INSTANCES)
 
 
 def test_drifted_settings_are_named_with_what_they_are_and_should_be(first):
-    drift = [each["message"] for each in first[1] if each["what"] == "drift"]
-    assert {each["asset"] for each in first[1] if each["what"] == "drift"} == {DRIFTED}
+    drift = [each["message"] for each in first[1] if each["code"] == "settings-drift"]
+    assert {each["asset"] for each in first[1] if each["code"] == "settings-drift"} == {DRIFTED}
     assert any("7 days" in words and "35" in words for words in drift)
     assert any("04:00-05:00" in words and "02:00-03:00" in words for words in drift)
 
@@ -137,22 +137,22 @@ def test_an_alarm_deleted_by_hand_is_made_again(world, first):
 def test_metrics_say_how_old_the_oldest_is_and_how_many_fail(world, first):
     world.invoke("freshness")  # of this moment: other tests of this file ran it before
     now = world.now()
-    ages = {name: world.metric("PointAge", Group="fleet", Asset=name)[-1] for name in INSTANCES}
+    ages = {name: world.metric("BackupAge", Group="fleet", Asset=name)[-1] for name in INSTANCES}
     assert {name for name, age in ages.items() if age > 25 * 3600} == LATE
-    assert world.metric("PointAge", Group="fleet")[-1] == max(ages.values())
+    assert world.metric("BackupAge", Group="fleet")[-1] == max(ages.values())
     newest = {name: max(s["SnapshotCreateTime"] for s in world.snapshots(name).values()) for name in INSTANCES}
     for name, age in ages.items():
         assert age == pytest.approx((now - newest[name]).total_seconds(), abs=120)
     assert world.metric("FailingAssets", Group="fleet")[-1] == len(INSTANCES)
     assert world.metric("SettingsDrift", Group="fleet")[-1] == 2
     assert world.metric("UnprotectedDatabases")[-1] == 0
-    assert world.metric("RunCompleted", Function="freshness")[-1] == 1
-    assert world.metric("RunFailed", Function="freshness")[-1] == 1
+    assert world.metric("RunsCompleted", Function="freshness")[-1] == 1
+    assert world.metric("RunsFailed", Function="freshness")[-1] == 1
     assert world.metric("ApiRequests", Function="freshness")[-1] > 5
 
 
 def test_a_value_that_is_not_known_is_missing_and_not_zero(world, first):
-    assert world.metric("OffsiteAge", Group="fleet") == []
+    assert world.metric("OffsiteCopyAge", Group="fleet") == []
 
 
 def test_a_database_that_no_group_has_is_named(world, first):
@@ -165,25 +165,25 @@ def test_a_database_that_no_group_has_is_named(world, first):
 
 def test_an_rdb_file_that_is_too_old_is_named(world):
     policy = lomash()
-    policy["redis"]["redis"]["stored"] |= {"prefix": "redis-old/", "key": "dump-%Y%m%d%H%M.rdb"}
+    policy["redis"]["redis"]["storage"] |= {"prefix": "redis-old/", "key": "dump-%Y%m%d%H%M.rdb"}
     at = world.now().timestamp() - 3 * 3600
     name = f"redis-old/dump-{world.now().fromtimestamp(at, world.now().tzinfo):%Y%m%d%H%M}.rdb"
     world.client("s3").put_object(Bucket=fleet.BACKUPS, Key=name, Body=b"REDIS0011")
     status = world.holdfast("status", "--json", policy=policy)
     redis = next(each for each in status.json["assets"] if each["asset"] == "redis")
-    assert (status.code, redis["worst"], redis["newest"]) == (1, "critical", name)
-    assert any("over the objective of 2h" in words for words in redis["why"])
+    assert (status.code, redis["max_severity"], redis["newest_point"]) == (1, "critical", name)
+    assert any("over the objective of 2h" in words for words in redis["messages"])
 
 
 def test_no_rdb_file_at_all_is_named(world):
     policy = lomash()
-    policy["redis"]["redis"]["stored"]["prefix"] = "nothing-here/"
+    policy["redis"]["redis"]["storage"]["prefix"] = "nothing-here/"
     status = world.holdfast("status", "--json", policy=policy)
     redis = next(each for each in status.json["assets"] if each["asset"] == "redis")
-    assert (status.code, redis["worst"], redis["newest"]) == (1, "critical", None)
+    assert (status.code, redis["max_severity"], redis["newest_point"]) == (1, "critical", None)
 
 
 def test_a_fresh_rdb_file_is_all_well(world):
     assets = world.holdfast("status", "--json", policy=LOMASH).json["assets"]
     redis = next(each for each in assets if each["asset"] == "redis")
-    assert (redis["worst"], redis["why"]) == (None, [])
+    assert (redis["max_severity"], redis["messages"]) == (None, [])

@@ -16,7 +16,7 @@ def hints(seeded: World) -> dict[str, dict]:
     status = seeded.holdfast("status", "--json").json
     named = {}
     for finding in status["findings"]:
-        for command in re.findall(r"`(holdfast [^`]*)`", finding["mend"]):
+        for command in re.findall(r"`(holdfast [^`]*)`", finding["hint"]):
             named.setdefault(command, finding)
     return named
 

@@ -28,8 +28,8 @@ from peers import Database, group, mark_directories, policy_of
 from world.ports import free_ports
 from world.promtool import promtool
 
-DAILY = {"when": {"cron": "0 2 * * *"}, "keep": {"newest": 9}}
-ASKED = {"max_age": "25h", "min_size": "1KB", "size_change": "50%"}
+DAILY = {"schedule": {"cron": "0 2 * * *"}, "keep": {"newest": 9}}
+ASKED = {"max_age": "25h", "min_size": "1KB", "max_size_deviation": "50%"}
 FOUR = ["age_hours", "size_mb", "total", "health"]
 
 
@@ -44,7 +44,7 @@ def shop(fresh_database) -> Database:
 def watched(database: Database, folder: Path, monitor: dict | None = None, **more: object) -> dict:
     """A policy with a daily dump in a directory, as the monitor watches it."""
     shop = group(database.server, [database.name], in_folder(folder)) | {"dumps": {"daily": DAILY}, "objectives": ASKED}
-    shop |= {"except": [f"*{vowel}*" for vowel in "aeiou"]}  # The server is shared with other tests.
+    shop |= {"exclude": [f"*{vowel}*" for vowel in "aeiou"]}  # The server is shared with other tests.
     return policy_of(shop=shop | more) | {"monitor": monitor or {}}
 
 
@@ -104,7 +104,7 @@ class Monitor:
 
     def looked(self) -> str:
         """The metrics after its first look."""
-        return until("the first look", lambda: value(self.text, "holdfast_look_success") == 1 and self.text)
+        return until("the first look", lambda: value(self.text, "holdfast_refresh_success") == 1 and self.text)
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def test_a_dump_in_a_directory_is_seen_with_age_size_count_disk_and_health(holdf
     assert value(text, "holdfast_asset_health", **of) == 1
     assert value(text, "holdfast_health") == 1
     assert value(text, "holdfast_disk_free_bytes", group="shop") > 0
-    assert abs(value(text, "holdfast_last_look_timestamp_seconds") - time.time()) < 120
+    assert abs(value(text, "holdfast_last_refresh_timestamp_seconds") - time.time()) < 120
 
 
 def test_promtool_finds_nothing_to_better(holdfast, shop, folder):
@@ -175,7 +175,7 @@ def test_status_run_and_monitor_say_the_same(holdfast, shop, folder):
     dump(holdfast, policy, reason="daily")
     (asset,) = holdfast(policy, "status", "--json").json["assets"]
     text = once(holdfast, policy)
-    assert (asset["group"], asset["asset"], asset["worst"]) == ("shop", shop.name, None)
+    assert (asset["group"], asset["asset"], asset["max_severity"]) == ("shop", shop.name, None)
     assert asset["size_bytes"] == value(text, "holdfast_backup_size_bytes")
     assert asset["max_age_seconds"] == value(text, "holdfast_backup_max_age_seconds")
     assert abs(asset["age_seconds"] - value(text, "holdfast_backup_age_seconds")) < 120
@@ -187,14 +187,14 @@ def test_status_run_and_monitor_say_the_same(holdfast, shop, folder):
 def found(holdfast, policy: dict, **env: str) -> dict[str, str]:
     """What `status` finds, with its severity."""
     ran = holdfast(policy, "status", "--json", **env)
-    return {each["what"]: each["severity"] for each in ran.json["findings"]}
+    return {each["code"]: each["severity"] for each in ran.json["findings"]}
 
 
 def test_no_backup_at_all_is_critical_and_has_no_age(holdfast, shop, folder):
     folder.mkdir()
     policy = watched(shop, folder, {"prefix": "listings"})
     text = once(holdfast, policy, code=1)
-    assert found(holdfast, policy) == {"no-point": "critical"}
+    assert found(holdfast, policy) == {"no-backup": "critical"}
     assert value(text, "holdfast_health") == 0
     assert value(text, "holdfast_backup_age_seconds") is None
     assert value(text, "listings_backup_age_hours") is None
@@ -209,7 +209,7 @@ def test_a_backup_over_25_hours_old_is_critical(holdfast, shop, folder, tmp_path
     set_clock(str(clock), 26 * 3600)
     text = once(holdfast, policy, code=1, **clock_env(str(clock)))
     assert 26 * 3600 <= value(text, "holdfast_backup_age_seconds") < 27 * 3600
-    assert found(holdfast, policy, **clock_env(str(clock))) == {"stale": "critical"}
+    assert found(holdfast, policy, **clock_env(str(clock))) == {"backup-stale": "critical"}
 
 
 def test_a_backup_that_is_too_small_or_of_another_size_is_found(holdfast, shop, folder):
@@ -217,11 +217,11 @@ def test_a_backup_that_is_too_small_or_of_another_size_is_found(holdfast, shop, 
     dump(holdfast, policy, reason="daily")
     shop.sql("DELETE FROM orders WHERE id > 50")
     dump_again(holdfast, policy)
-    assert found(holdfast, policy) == {"size": "warning"}
+    assert found(holdfast, policy) == {"size-deviation": "warning"}
     assert value(once(holdfast, policy), "holdfast_backup_size_deviation_ratio") > 0.5
     large = watched(shop, folder)
     large["postgres"]["shop"]["objectives"] = ASKED | {"min_size": "1MB"}
-    assert found(holdfast, large)["too-small"] == "critical"
+    assert found(holdfast, large)["size-below-minimum"] == "critical"
 
 
 def test_a_file_that_is_not_what_its_checksum_says_is_critical(holdfast, shop, folder):
@@ -245,9 +245,9 @@ def test_foreign_files_of_the_scripts_before_count_with_their_checksums(holdfast
     store = {"directory": str(folder), "suffix": ".sql.gz", "key": "{reason}/{database}_%Y%m%d_%H%M%S.sql.gz"}
     old = {"keep": {"for": "7d"}, "format": "plain", "compress": "gzip"}
     ours = group(shop.server, [shop.name], store) | {"dumps": {"daily": old}, "objectives": ASKED}
-    assert found(holdfast, policy_of(shop=ours)) == {"no-point": "critical"}
+    assert found(holdfast, policy_of(shop=ours)) == {"no-backup": "critical"}
     policy = policy_of(shop={key: ours[key] for key in ours if key != "dumps"})
-    assert found(holdfast, policy) == {"no-checksum": "warning"}
+    assert found(holdfast, policy) == {"checksum-missing": "warning"}
     done = subprocess.run(["sha256sum", file.name], cwd=file.parent, capture_output=True, text=True, check=True)
     file.with_name(f"{file.name}.sha256").write_text(done.stdout)
     text = once(holdfast, policy)
@@ -260,22 +260,22 @@ def test_foreign_files_of_the_scripts_before_count_with_their_checksums(holdfast
 def test_a_disk_with_less_than_the_policy_leaves_free_is_critical(holdfast, shop, folder):
     policy = watched(shop, folder)
     dump(holdfast, policy, reason="daily")
-    full = watched(shop, folder, free_disk="900TB")
-    assert found(holdfast, full) == {"disk": "critical", "no-space": "critical"}, "and the next dump finds no room"
+    full = watched(shop, folder, min_free_space="900TB")
+    assert found(holdfast, full) == {"disk-low": "critical", "disk-full": "critical"}, "and the next dump finds no room"
     assert value(once(holdfast, full, code=1), "holdfast_health") == 0
 
 
 def test_a_second_place_is_watched_by_its_age(holdfast, shop, folder, tmp_path):
     usb = tmp_path / "usb"
-    policy = watched(shop, folder, also_stored=[in_folder(usb)])
+    policy = watched(shop, folder, copies=[in_folder(usb)])
     dump(holdfast, policy, reason="daily")
     assert value(once(holdfast, policy), "holdfast_offsite_age_seconds") < 120
     for path in sorted(usb.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
-    assert found(holdfast, policy) == {"no-offsite": "critical"}
+    assert found(holdfast, policy) == {"offsite-copy-missing": "critical"}
     shutil.rmtree(usb)
     usb.write_text("not a directory")
-    assert found(holdfast, policy) == {"offsite-unknown": "critical", "gap": "critical"}
+    assert found(holdfast, policy) == {"offsite-copy-unknown": "critical", "observation-failed": "critical"}
 
 
 def test_a_directory_that_is_gone_is_unknown_and_never_well(holdfast, shop, folder):
@@ -285,7 +285,7 @@ def test_a_directory_that_is_gone_is_unknown_and_never_well(holdfast, shop, fold
     folder.write_text("a file now")
     text = once(holdfast, policy, code=1)
     assert value(text, "holdfast_backup_age_seconds") is None
-    assert found(holdfast, policy) == {"unknown": "critical", "gap": "critical"}
+    assert found(holdfast, policy) == {"backup-unknown": "critical", "observation-failed": "critical"}
 
 
 # -- serving -----------------------------------------------------------------------------------------------------------------
@@ -304,8 +304,8 @@ def test_scrapes_are_answered_from_the_last_look_and_the_age_grows(holdfast, sho
         age = value(first, "holdfast_backup_age_seconds")
         until("the age grows", lambda: value(monitor.text, "holdfast_backup_age_seconds") > age + 1)
         assert value(monitor.text, "holdfast_backups") == 1
-        looked = value(first, "holdfast_last_look_timestamp_seconds")
-        assert value(monitor.text, "holdfast_last_look_timestamp_seconds") == looked
+        looked = value(first, "holdfast_last_refresh_timestamp_seconds")
+        assert value(monitor.text, "holdfast_last_refresh_timestamp_seconds") == looked
 
 
 def test_it_looks_again_by_itself(holdfast, shop, folder, tmp_path):
@@ -323,7 +323,7 @@ def test_a_look_that_fails_is_never_well_and_what_was_seen_grows_older(holdfast,
     with serving(policy, tmp_path, database=shop) as monitor:
         age = value(monitor.looked(), "listings_backup_age_hours")
         (tmp_path / "monitor.yaml").write_text("holdfast: 1\ncompany: [")
-        until("a look that fails", lambda: value(monitor.text, "holdfast_look_success") == 0)
+        until("a look that fails", lambda: value(monitor.text, "holdfast_refresh_success") == 0)
         status, why = monitor.ask("/healthz")
         assert (status, why) == (503, "the last look failed\n")
         assert value(monitor.text, "holdfast_health") == 0
@@ -351,7 +351,7 @@ def test_when_nobody_looks_any_more_it_says_so(holdfast, shop, folder, tmp_path)
 def test_it_stops_when_it_is_told_to(shop, folder, tmp_path, number):
     folder.mkdir()
     with serving(watched(shop, folder), tmp_path, database=shop) as monitor:
-        until("the first look", lambda: value(monitor.text, "holdfast_look_success") == 1)
+        until("the first look", lambda: value(monitor.text, "holdfast_refresh_success") == 1)
         monitor.process.send_signal(number)
         assert monitor.process.wait(timeout=15) == 0
 

@@ -57,7 +57,7 @@ def kinds(sink, path: str = "/full") -> list[str]:
 def nowhere(tmp_path, channels: dict, routes: list, **more) -> dict:
     """A policy of one database on a server that is not there, so that its dump fails."""
     shop = {"databases": ["shop"], "host": "127.0.0.1", "port": 1, "user": "nobody", "tls": "disable",
-            "stored": in_folder(tmp_path / "backups"), "dumps": {"manual": {"keep": {"newest": 3}}}}
+            "storage": in_folder(tmp_path / "backups"), "dumps": {"manual": {"keep": {"newest": 3}}}}
     rules = {"channels": channels, "routes": routes, "expect": {"dump": "30d"}} | more
     return policy_of(shop=shop) | {"notify": rules}
 
@@ -103,7 +103,7 @@ def test_a_failure_is_told_once_to_each_channel_and_its_end_to_all_who_were_told
         fails(holdfast, wrong, **env)
         assert kinds(sink) == ["opened"]
         incident = told(sink)[0]["incidents"][0]
-        assert incident["severity"] == "critical" and incident["mend"] and incident["since"]
+        assert incident["severity"] == "critical" and incident["hint"] and incident["since"]
         assert len(told(sink, "/slack")) == len(told(sink, "/alert")) == len(mails.mails) == 1
         assert [each["event_action"] for each in told(sink, "/v2/enqueue")] == ["trigger"] * len(told(sink)[0]["incidents"])
 
@@ -120,7 +120,7 @@ def test_a_failure_is_told_once_to_each_channel_and_its_end_to_all_who_were_told
         assert kinds(sink, "/spare") == ["still-open"], "each step once"
 
         listed = holdfast(wrong, "notify", "--list", "--json", **env)
-        assert listed.code == 1 and {"boss", "pager"} <= set(listed.json["open"][0]["told"])
+        assert listed.code == 1 and {"boss", "pager"} <= set(listed.json["open"][0]["notified_channels"])
 
         clock.forward(minutes=5)
         well = holdfast(right, "dump", **env)
@@ -132,7 +132,7 @@ def test_a_failure_is_told_once_to_each_channel_and_its_end_to_all_who_were_told
         assert holdfast(right, "notify", "--list", **env).code == 0
 
         dump(holdfast, right, **env)
-        assert kinds(sink)[-1] == "success" and told(sink)[-1]["made"][0]["bytes"] > 0
+        assert kinds(sink)[-1] == "success" and told(sink)[-1]["backups"][0]["bytes"] > 0
         everything = b"".join(each.body for each in sink.told)
         assert database.server.password.encode() not in everything
 
@@ -148,7 +148,7 @@ def test_a_channel_that_is_down_is_told_elsewhere_and_gets_its_message_when_it_i
         assert set(kinds(sink, "/spare")) == {"opened", "undelivered"}
         listed = holdfast(policy, "notify", "--list", "--json", **state).json
         assert {each["asset"] for each in listed["open"]} >= {"notify/first"}
-        assert [each["channel"] for each in listed["waiting"]] == ["first"]
+        assert [each["channel"] for each in listed["queued"]] == ["first"]
 
         assert holdfast(policy, "notify", **state).code == 0, "not before its time"
         assert len(broken.told) == 3
@@ -157,7 +157,7 @@ def test_a_channel_that_is_down_is_told_elsewhere_and_gets_its_message_when_it_i
         assert holdfast(policy, "notify", **state).code == 0
         assert json.loads(broken.told[-1].body)["kind"] == "opened"
         assert kinds(sink, "/spare")[-1] == "resolved"
-        assert not holdfast(policy, "notify", "--list", "--json", **state).json["waiting"]
+        assert not holdfast(policy, "notify", "--list", "--json", **state).json["queued"]
 
 
 @pytest.mark.parametrize("reply", [Reply(429, {"Retry-After": "120"}), Reply(503, {"Retry-After": "120"})])
@@ -218,8 +218,8 @@ def test_a_broken_memory_begins_anew_and_says_so(holdfast, sink, clock, state, t
     (tmp_path / "state" / "notify" / "state.json").write_text('{"version": 1, "began"')
     clock.forward(minutes=5)
     fails(holdfast, policy, **state)
-    words = {each["what"] for message in told(sink)[1:] for each in message["incidents"]}
-    assert "state-lost" in words and len(words) > 1, "and what is still wrong is told again"
+    words = {each["code"] for message in told(sink)[1:] for each in message["incidents"]}
+    assert "notify-state-reset" in words and len(words) > 1, "and what is still wrong is told again"
 
 
 def test_silence_is_told_and_the_heartbeat_stops(holdfast, sink, clock, state, tmp_path):
@@ -235,7 +235,7 @@ def test_silence_is_told_and_the_heartbeat_stops(holdfast, sink, clock, state, t
     clock.forward(hours=2)
     holdfast(policy, "notify", **env)
     assert len(beats()) == 2
-    assert "silent" in {each["what"] for message in told(sink) for each in message["incidents"]}
+    assert "missing-heartbeat" in {each["code"] for message in told(sink) for each in message["incidents"]}
 
 
 def test_a_test_message_says_what_came_of_each_channel_and_shows_no_secret(holdfast, sink, tmp_path):
@@ -261,9 +261,9 @@ def test_a_policy_that_names_people_and_no_memory_is_never_silent(holdfast, sink
     assert ran.code == 2 and "nobody is told" in ran.err and "HOLDFAST_STATE" in ran.err
     status = holdfast(policy, "status", "--json")
     assert status.code == 1
-    assert {"no-state"} == {each["what"] for each in status.json["findings"] if each["asset"] == "notify"}
+    assert {"no-notify-state"} == {each["code"] for each in status.json["findings"] if each["asset"] == "notify"}
     named = holdfast(policy, "status", "--json", **state)
-    assert not [each for each in named.json["findings"] if each["what"] == "no-state"]
+    assert not [each for each in named.json["findings"] if each["code"] == "no-notify-state"]
     assert sink.told == []
 
 
@@ -338,12 +338,12 @@ def report(world, run: str, *findings: dict, whole: bool = True) -> dict:
     sample = event("notify-report.json")
     message = json.loads(sample["Records"][0]["Sns"]["Message"])
     at = world.now().isoformat().replace("+00:00", "Z")
-    message |= {"policy": "lomash-wood", "run": run, "at": at, "seconds": 0, "findings": list(findings), "assets": [], "whole": whole}
+    message |= {"policy": "lomash-wood", "run_id": run, "started_at": at, "seconds": 0, "findings": list(findings), "assets": [], "complete": whole}
     sample["Records"][0]["Sns"]["Message"] = json.dumps(message)
     return sample
 
 
-STALE = {"severity": "critical", "asset": "made-up", "what": "stale", "why": "27h old", "mend": "holdfast run snapshot"}
+STALE = {"severity": "critical", "asset": "made-up", "code": "backup-stale", "message": "27h old", "hint": "holdfast run snapshot"}
 
 
 def of(sink, asset: str) -> list[str]:
@@ -377,7 +377,7 @@ def test_a_function_s_own_report_comes_by_the_topic(told_world):
     def nothing_waits() -> bool:
         tick = world.invoke("notify", event("notify-tick.json"))
         assert not tick.error, tick.payload
-        return tick.payload["waiting"] == 0
+        return tick.payload["queued"] == 0
 
     until("everything is sent", nothing_waits)
 

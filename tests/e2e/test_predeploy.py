@@ -8,7 +8,7 @@ from world import fleet
 
 def demand(request: str, **more: object) -> dict:
     """What the pipeline sends."""
-    return {"reason": "pre-deploy", "wait": True, "request": request, **more}
+    return {"reason": "pre-deploy", "wait": True, "request_id": request, **more}
 
 
 def taken(world, request: str) -> dict[str, dict]:
@@ -103,8 +103,8 @@ def test_one_bad_database_among_eight_stops_the_pipeline_and_no_other_snapshot(f
         found = taken(world, "deploy-1")
         assert {each["DBInstanceIdentifier"] for each in found.values()} == set(INSTANCES) - {"lomash-customers-prod"}
         # Published before it failed: they are there when the answer is.
-        assert world.metric("RunFailed", Function="snapshot") == [1]
-        assert world.metric("RunCompleted", Function="snapshot") == [1]
+        assert world.metric("RunsFailed", Function="snapshot") == [1]
+        assert world.metric("RunsCompleted", Function="snapshot") == [1]
         assert world.metric("SnapshotsTaken") == [7]
         assert "lomash-customers-prod" in world.heard(queue, "lomash-wood snapshot failed")
 

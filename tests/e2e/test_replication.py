@@ -22,14 +22,14 @@ def named(world) -> dict[str, str]:
     """What a failing run says of the bucket of media, by kind."""
     answer, findings = world.judged("replication")
     assert answer.error and MEDIA in answer.said, answer.payload
-    return {each["what"]: each["message"] for each in findings if each["asset"] == MEDIA}
+    return {each["code"]: each["message"] for each in findings if each["asset"] == MEDIA}
 
 
 def tolerated(world) -> dict[str, str]:
     """What a run says of the bucket of media that does not fail: "within a few objects of each other"."""
     answer, findings = world.judged("replication")
     assert answer.error is None, answer.payload
-    return {each["what"]: each["message"] for each in findings if each["asset"] == MEDIA}
+    return {each["code"]: each["message"] for each in findings if each["asset"] == MEDIA}
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def test_suspended_versioning_is_named(world):
         found = named(world)
     finally:
         s3.put_bucket_versioning(Bucket=MEDIA, VersioningConfiguration={"Status": "Enabled"})
-    assert "versioning is suspended" in found["versioning"].lower()
+    assert "versioning is suspended" in found["versioning-off"].lower()
 
 
 def test_suspended_versioning_of_the_replica_is_named(world):
@@ -96,13 +96,13 @@ def test_a_replication_rule_that_is_gone_or_off_is_named(world, how):
         found = named(world)
     finally:
         s3.put_bucket_replication(Bucket=MEDIA, ReplicationConfiguration=rules)
-    assert REPLICA in found["no-rule"]
+    assert REPLICA in found["rule-missing"]
 
 
 def test_one_missing_object_is_tolerated_and_named_with_its_lag(world):
     key = "products/00/oak-005.jpg"
     with replica_lacks(world, [key]):
-        assert key in tolerated(world)["lag"]
+        assert key in tolerated(world)["replication-lag"]
         assert world.metric("ReplicationMissing", Group="media")[-1] == 1
         age = (world.now() - world.objects(MEDIA)[key]["LastModified"]).total_seconds()
         assert world.metric("ReplicationLag", Group="media")[-1] == pytest.approx(age, abs=60)
@@ -111,15 +111,15 @@ def test_one_missing_object_is_tolerated_and_named_with_its_lag(world):
 def test_more_missing_objects_than_are_tolerated_are_counted(world):
     with replica_lacks(world, list(world.objects(MEDIA))[10:16]):
         found = named(world)
-        assert "6 of 39 objects" in found["missing"] and "6 missing" in found["missing"]
-        assert "lag" in found
+        assert "6 of 39 objects" in found["database-missing"] and "6 missing" in found["database-missing"]
+        assert "replication-lag" in found
         assert world.metric("ReplicationMissing", Group="media")[-1] == 6
 
 
 def test_an_object_of_another_size_in_the_replica_is_not_there(world):
     key = "products/01/oak-011.jpg"
     with replica_has(world, key, b"cut short"):
-        assert key in tolerated(world)["lag"]
+        assert key in tolerated(world)["replication-lag"]
         assert world.metric("ReplicationMissing", Group="media")[-1] == 1
 
 
@@ -127,7 +127,7 @@ def test_an_object_of_the_same_size_and_other_bytes_is_found_by_reading_both(wor
     key = "products/02/oak-021.jpg"
     with replica_has(world, key, bytes(len(world.body(MEDIA, key)))):
         found = named(world)
-        assert key in found["differs"]
+        assert key in found["replica-differs"]
 
 
 def test_a_missing_lifecycle_rule_is_named(world):
@@ -138,7 +138,7 @@ def test_a_missing_lifecycle_rule_is_named(world):
         _, findings = world.judged("replication")
     finally:
         s3.put_bucket_lifecycle_configuration(Bucket=MEDIA, LifecycleConfiguration={"Rules": rules})
-    assert [each["asset"] for each in findings if each["what"].startswith("noncurrent")] == [MEDIA]
+    assert [each["asset"] for each in findings if each["code"].startswith("noncurrent")] == [MEDIA]
 
 
 def test_a_lifecycle_rule_that_lets_go_too_early_fails(world):

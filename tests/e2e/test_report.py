@@ -69,19 +69,19 @@ def test_the_page_says_what_status_says(folder, seeded):
     assert set(instances) == set(INSTANCES)
     for name, each in instances.items():
         same = status[each["group"], name]
-        assert each["newest"]["name"] == same["newest"]
+        assert each["newest"]["name"] == same["newest_point"]
         assert each["newest"]["age_seconds"] == pytest.approx(same["age_seconds"], abs=120)
         assert each["newest"]["bytes"] == same["size_bytes"]
-        assert (each["state"] == "critical") == (same["worst"] == "critical")
+        assert (each["state"] == "critical") == (same["max_severity"] == "critical")
     assert {each["asset"] for each in page["assets"] if each["state"] == "critical"} >= LATE
     states = [each["state"] for each in page["assets"]]
     assert states == sorted(states, key=["critical", "unknown", "warning", "ok"].index)
-    assert page["summary"]["sentence"].startswith(f"{page['summary']['critical']} of {len(states)} assets are not protected")
+    assert page["summary"]["headline"].startswith(f"{page['summary']['critical']} of {len(states)} assets are not protected")
 
 
 def test_every_snapshot_is_on_its_lane_and_every_byte_in_a_class(folder, seeded):
     page = data(folder[0])
-    lanes = {each["asset"]: each["lanes"] for each in page["assets"]}
+    lanes = {each["asset"]: each["timeline"] for each in page["assets"]}
     automated = seeded.client("rds").describe_db_snapshots(SnapshotType="automated")["DBSnapshots"]
     for instance in INSTANCES:
         mine = [each for each in automated if each["DBInstanceIdentifier"] == instance]
@@ -97,12 +97,12 @@ def test_every_snapshot_is_on_its_lane_and_every_byte_in_a_class(folder, seeded)
 
 def test_a_place_that_cannot_be_seen_is_shown_as_a_gap(seeded, tmp_path):
     def lost(policy: dict) -> None:
-        policy["redis"]["redis"]["stored"]["bucket"] = "lomash-wood-nowhere"
+        policy["redis"]["redis"]["storage"]["bucket"] = "lomash-wood-nowhere"
     ran = seeded.holdfast("report", "--to", str(tmp_path), policy=with_page(lost))
     assert ran.code == 0
     page = data(tmp_path)
-    assert any("lomash-wood-nowhere" in gap["why"] for gap in page["gaps"])
-    assert "could not be seen" in page["summary"]["sentence"]
+    assert any("lomash-wood-nowhere" in gap["message"] for gap in page["unobserved"])
+    assert "could not be seen" in page["summary"]["headline"]
     redis = next(each for each in page["assets"] if each["asset"] == "redis")
     assert redis["state"] == "unknown" and redis["newest"] is None
     assert "Nothing is concluded" in (tmp_path / "index.html").read_text()
@@ -123,8 +123,8 @@ def test_the_function_writes_the_page_and_publishes_what_storage_takes(seeded, f
     answer = seeded.invoke("report")
     assert answer.error is None, answer
     page = json.loads(seeded.body(fleet.BACKUPS, "status/report.json"))
-    assert page["summary"]["sentence"] in seeded.body(fleet.BACKUPS, KEY).decode()
-    assert page["policy"] == "lomash-wood" and not page["gaps"], page["gaps"]
+    assert page["summary"]["headline"] in seeded.body(fleet.BACKUPS, KEY).decode()
+    assert page["policy"] == "lomash-wood" and not page["unobserved"], page["unobserved"]
     assert seeded.metric("StorageBytes") == [page["costs"]["total"]["bytes"]]
     assert seeded.metric("QuotaUsed")[-1] == pytest.approx(page["quota"]["used"] * 100)
     assert seeded.metric("StorageBytes", Group="fleet")
@@ -140,7 +140,7 @@ def browser():
 def test_it_opens_from_a_file_without_an_error_or_a_request(browser, folder, tmp_path, scheme, width):
     page = folder[0] / "index.html"
     browser.show(page, scheme, width)
-    assert browser.run("return document.querySelector('h1').textContent") == data(folder[0])["summary"]["sentence"]
+    assert browser.run("return document.querySelector('h1').textContent") == data(folder[0])["summary"]["headline"]
     assert browser.logged("browser") == []
     asked = [url for url in browser.requests() if not url.startswith("data:")]
     assert set(asked) <= {page.as_uri()}
@@ -192,8 +192,8 @@ def test_a_name_that_is_a_script_stays_text(browser, tmp_path):
         "holdfast": 1, "company": "acme", "id": "host-1",
         "postgres": {"shop": {
             "databases": [EVIL], "host": "localhost", "user": "u", "password": {"env": "P"}, "objectives": {"max_age": "25h"},
-            "stored": {"directory": str(tmp_path / "dumps"), "key": "{database}-%Y%m%d.dump"},
-            "dumps": {"daily": {"when": {"cron": "0 3 * * *"}, "keep": {"for": "30d"}}}}},
+            "storage": {"directory": str(tmp_path / "dumps"), "key": "{database}-%Y%m%d.dump"},
+            "dumps": {"daily": {"schedule": {"cron": "0 3 * * *"}, "keep": {"for": "30d"}}}}},
         "status_page": {"directory": str(tmp_path / "page")},
     }
     (tmp_path / "dumps").mkdir()

@@ -64,7 +64,7 @@ def test_the_copies_stay(world, story):
 
 def test_what_went_is_counted_and_said(world, story):
     gone = set(story["start"]) - set(story["end"])
-    assert world.metric("PointsDeleted")[-1] == len(gone)
+    assert world.metric("BackupsDeleted")[-1] == len(gone)
     assert {each["detail"] for each in story["run"].payload["outcomes"]} == {f"{name} is deleted" for name in gone}
 
 

@@ -15,7 +15,7 @@ def backed_up(seeded):
 
 def policy(database: str, limits: dict | None = None, **group: object) -> dict:
     """A policy of one database."""
-    fleet = {"select": {"ids": [database]}, **group}
+    fleet = {"select": {"identifiers": [database]}, **group}
     return {"holdfast": 1, "company": "lomash-wood", "home": HOME, "databases": {"fleet": fleet},
             "limits": {"delete": limits or {"count": 500, "share": "100%"}}}
 
@@ -27,7 +27,7 @@ def keep(newest: int) -> dict:
 
 def found(ran, database: str) -> dict[str, str]:
     """What a run found about a database, and why; the policy speaks of no other one's points, which is said of those."""
-    return {each["what"]: each["why"] for each in ran.json["findings"] if each["asset"] == database}
+    return {each["code"]: each["message"] for each in ran.json["findings"] if each["asset"] == database}
 
 
 def newest_first(world, database: str) -> list[str]:
@@ -46,7 +46,7 @@ def test_enforced_settings_are_set(seeded):
     """I1."""
     database = "lomash-analytics-prod"
     assert settings(seeded, database) == (7, "04:00-05:00")
-    wanted = {"retention": "35d", "window": "02:00-03:00", "drift": "enforce"}
+    wanted = {"retention": "35d", "window": "02:00-03:00", "on_drift": "enforce"}
     ran = seeded.holdfast("run", "freshness", "--json", policy=policy(database, automated_backups=wanted))
     assert [each["result"] for each in ran.json["outcomes"]] == ["done"], ran
     assert settings(seeded, database) == (35, "02:00-03:00")
@@ -56,7 +56,7 @@ def test_enforced_settings_are_set(seeded):
 
 def test_a_longer_retention_is_never_shortened(seeded):
     database = "lomash-auth-prod"
-    wanted = {"retention": "7d", "window": "05:00-06:00", "drift": "enforce"}
+    wanted = {"retention": "7d", "window": "05:00-06:00", "on_drift": "enforce"}
     seeded.holdfast("run", "freshness", policy=policy(database, automated_backups=wanted))
     try:
         assert settings(seeded, database) == (35, "05:00-06:00")
@@ -69,17 +69,17 @@ def test_backups_that_are_switched_off_are_named_and_never_switched_on(seeded):
     database = "lomash-products-prod"
     seeded.client("rds").modify_db_instance(
         DBInstanceIdentifier=database, BackupRetentionPeriod=0, PreferredBackupWindow="04:00-05:00", ApplyImmediately=True)
-    wanted = {"retention": "35d", "window": "02:00-03:00", "drift": "enforce"}
+    wanted = {"retention": "35d", "window": "02:00-03:00", "on_drift": "enforce"}
     ran = seeded.holdfast("run", "freshness", "--json", policy=policy(database, automated_backups=wanted))
     assert (ran.code, ran.json["outcomes"]) == (1, [])
-    assert [f["asset"] for f in ran.json["findings"] if "switched off" in f["why"]] == [database]
+    assert [f["asset"] for f in ran.json["findings"] if "switched off" in f["message"]] == [database]
     assert settings(seeded, database) == (0, "04:00-05:00")
 
 
 def test_the_floor_holds_whatever_the_rules_say(seeded):
     database = "lomash-orders-prod"
     before = newest_first(seeded, database)
-    ran = seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1), keep_at_least=4))
+    ran = seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1), min_backups=4))
     assert ran.code == 0, ran
     after = newest_first(seeded, database)
     assert len(after) == 4 < len(before)
@@ -101,7 +101,7 @@ def test_nothing_goes_while_backups_are_failing(seeded):
     assert newest_first(seeded, database) == before
     # A schedule alone holds them too, and RDS's own snapshot, which is of today, is none of it: its newest slot has none.
     scheduled = keep(1)
-    scheduled["daily"]["when"] = {"cron": "0 2 * * *"}
+    scheduled["daily"]["schedule"] = {"cron": "0 2 * * *"}
     ran = seeded.holdfast("run", "retention", "--json", policy=policy(database, snapshots=scheduled))
     assert set(found(ran, database)) == {"deletion-suspended"}
     assert 'backups for "daily" are not being made' in found(ran, database)["deletion-suspended"]
@@ -129,19 +129,19 @@ def test_a_run_that_would_delete_too_much_deletes_nothing(seeded, limits):
     before = newest_first(seeded, database)
     ran = seeded.holdfast("run", "retention", "--json", policy=policy(database, limits, snapshots=keep(1)))
     assert (ran.code, ran.json["outcomes"]) == (1, [])
-    runaway = [f for f in ran.json["findings"] if f["what"] == "runaway"]
-    assert runaway and "limits: { delete: {" in runaway[0]["mend"]
+    runaway = [f for f in ran.json["findings"] if f["code"] == "delete-limit-exceeded"]
+    assert runaway and "limits: { delete: {" in runaway[0]["hint"]
     # The hint can be followed: a plan shows what would go, and the limits that it names let it go.
     plan = seeded.holdfast("plan", "retention", "--json", policy=policy(database, limits, snapshots=keep(1)))
     assert len([each for each in plan.json[0]["outcomes"] if each["result"] == "planned"]) == len(before) - 2
     assert newest_first(seeded, database) == before
-    assert seeded.metric("DeletesRefused")[-1] == len(before) - 2
+    assert seeded.metric("DeletesBlocked")[-1] == len(before) - 2
 
 
 def test_a_hold_of_the_policy_stays(seeded):
     database = "lomash-appointments-prod"
     before = newest_first(seeded, database)
-    ran = seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1), holds=[before[-1]]))
+    ran = seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1), legal_holds=[before[-1]]))
     assert ran.code == 0, ran
     assert before[-1] in newest_first(seeded, database)
     assert len(newest_first(seeded, database)) == 3

@@ -46,7 +46,7 @@ def test_a_stopped_instance_is_deferred_by_name_and_taken_when_it_is_back(world)
     slot = world.next_slot()
     answer, findings = world.judged("snapshot")
     assert answer.error is None, "a database that is stopped is no failure"
-    deferred = [each for each in findings if each["what"] == "deferred"]
+    deferred = [each for each in findings if each["code"] == "backup-deferred"]
     assert [each["asset"] for each in deferred] == [stopped]
     assert "stopped" in deferred[0]["message"] and "daily" in deferred[0]["message"]
     assert set(daily(world, slot)) == set(INSTANCES) - {stopped}

@@ -74,7 +74,7 @@ def test_who_can_only_add_changes_nothing(holdfast, signed, shop, folder):
     for _ in range(3):
         take(holdfast, signed)
     items = good(holdfast, signed)
-    before = [{k: each[k] for k in ("backup", "data_time", "held")} for each in listed(holdfast, signed)]
+    before = [{k: each[k] for k in ("backup", "data_time", "legal_hold")} for each in listed(holdfast, signed)]
     for item in items:
         for at in ("20261201T020000Z", "20991231T000000Z"):
             (folder / f"{item}{NOTE}{at}").touch()
@@ -90,7 +90,7 @@ def test_who_can_only_add_changes_nothing(holdfast, signed, shop, folder):
         Path(f"{copied}{end}").write_bytes((folder / f"{items[0]}{end}").read_bytes())
 
     after = listed(holdfast, signed)
-    kept = [{k: each[k] for k in ("backup", "data_time", "held")} for each in after if each["state"] == "good"]
+    kept = [{k: each[k] for k in ("backup", "data_time", "legal_hold")} for each in after if each["state"] == "good"]
     assert kept == before
     assert {each["state"] for each in after if "2099" in each["backup"]} == {"faulty"}
     refused(holdfast(signed, "dump", "--dry-run"), 1, "counts as no backup", "not signed")

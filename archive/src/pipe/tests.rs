@@ -112,7 +112,7 @@ fn a_dump_goes_through_both_threads() {
         let encoder = thread::spawn(move || encode_stream(plain_from, &recipe, stored_to));
         let expected = other_manifest.then(|| {
             let nothing = crate::HashingReader::new(io::empty()).finish_digest().expect("memory");
-            ArchiveDigests { plain: nothing, stored: nothing }
+            ArchiveDigests { plaintext: nothing, stored: nothing }
         });
         let decoder = thread::spawn(move || {
             let against = expected.as_ref().map_or(ExpectedDigests::Nothing, ExpectedDigests::Both);

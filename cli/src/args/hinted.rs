@@ -59,7 +59,7 @@ fn every_command_that_a_hint_names_is_one_of_the_command() {
 
 #[test]
 fn a_snapshot_that_a_hint_names_is_taken_whatever_the_group_takes() {
-    let scheduled = "daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }";
+    let scheduled = "daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 7d } }";
     let on_demand = "pre-deploy: { keep: { for: 7d } }";
     let now = parse_time("2026-11-20T12:00:00Z");
     for snapshots in [
@@ -72,7 +72,7 @@ fn a_snapshot_that_a_hint_names_is_taken_whatever_the_group_takes() {
             if snapshots.is_empty() { String::new() } else { format!(", snapshots: {snapshots}") };
         let policy = parse_policy(&format!(
             "holdfast: 1\ncompany: acme\nhome: {{ account: \"111122223333\", region: eu-west-1 }}\n\
-             databases: {{ fleet: {{ select: {{ ids: [orders] }}{rule} }} }}\n"
+             databases: {{ fleet: {{ select: {{ identifiers: [orders] }}{rule} }} }}\n"
         ));
         let group = policy.databases.values().next().expect("a group");
         let Some(hint) = hints::take_snapshot_command(group, "orders") else {
@@ -98,13 +98,13 @@ fn a_snapshot_that_a_hint_names_is_taken_whatever_the_group_takes() {
 fn a_dump_that_a_hint_names_is_taken_whatever_the_group_takes() {
     let now = parse_time("2026-11-20T12:00:00Z");
     for (databases, dumps, taken) in [
-        ("[orders]", "daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }", true),
+        ("[orders]", "daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 7d } }", true),
         ("all", "manual: { keep: { for: 7d } }", true),
         ("all", "a-base: { format: base, keep: { for: 7d } }, manual: { keep: { for: 7d } }", true),
         ("[orders]", "a-base: { format: base, keep: { for: 7d } }", false),
     ] {
         let policy = parse_policy(&format!(
-            "holdfast: 1\ncompany: acme\nid: host-1\npostgres: {{ main: {{ databases: {databases}, stored: {{ directory: /b \
+            "holdfast: 1\ncompany: acme\nid: host-1\npostgres: {{ main: {{ databases: {databases}, storage: {{ directory: /b \
              }}, dumps: {{ {dumps} }} }} }}\n"
         ));
         let (group, rules) = policy.postgres.first_key_value().expect("a group");

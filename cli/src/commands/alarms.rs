@@ -42,8 +42,8 @@ struct AlarmRow {
     since: Option<Timestamp>,
     /// For how long it is in that state.
     age_seconds: Option<i64>,
-    watches: String,
-    of: Option<String>,
+    metric: String,
+    group: Option<String>,
     /// It rings above this, or below that.
     #[serde(skip_serializing_if = "Option::is_none")]
     above: Option<String>,
@@ -53,7 +53,7 @@ struct AlarmRow {
     function: &'static str,
     reason: String,
     /// It is there, and not as the policy wants it.
-    differs: bool,
+    drifted: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,7 +65,7 @@ fn alarm_rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Alar
         .alarms
         .iter()
         .map(|(name, alarm)| {
-            let metric = alarm.watch.metric();
+            let metric = alarm.metric.metric();
             let function = metric.publisher();
             let state = found.iter().find(|f| f.name == *name);
             let wanted = metrics::alarms_for_function(policy, function, None);
@@ -97,13 +97,13 @@ fn alarm_rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Alar
                 state: state.map_or(MISSING_STATE.to_owned(), |s| s.state.clone()),
                 since,
                 age_seconds: since.map(|since| now.duration_since(since).as_secs().max(0)),
-                watches: metric.name().to_owned(),
-                of: alarm.of.as_ref().map(ToString::to_string),
+                metric: metric.name().to_owned(),
+                group: alarm.of.as_ref().map(ToString::to_string),
                 above: alarm.above.as_ref().map(ToString::to_string),
                 below: alarm.below.as_ref().map(ToString::to_string),
                 function,
                 reason,
-                differs,
+                drifted: differs,
             }
         })
         .collect();
@@ -136,7 +136,7 @@ impl CommandOutput for AlarmsOutput {
         }
         let rows = self.0.iter().map(|r| {
             let watches =
-                r.of.as_ref().map_or(r.watches.clone(), |of| format!("{} of {of}", r.watches));
+                r.group.as_ref().map_or(r.metric.clone(), |of| format!("{} of {of}", r.metric));
             let since = r.since.map_or(PLACEHOLDER.to_owned(), format_time);
             vec![
                 r.name.clone(),
@@ -172,11 +172,11 @@ holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
-  fleet: { select: { like: ["acme-*"] }, objectives: { max_age: 25h } }
+  fleet: { select: { include: ["acme-*"] }, objectives: { max_age: 25h } }
 alarms:
-  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
-  acme-backup-failing: { watch: failing-assets, above: "0" }
-  acme-backup-unprotected: { watch: unprotected-databases, above: "0" }
+  acme-backup-age: { metric: backup-age, of: fleet, above: 25h }
+  acme-backup-failing: { metric: failing-assets, above: "0" }
+  acme-backup-unprotected: { metric: unprotected-databases, above: "0" }
 "#,
         )
         .expect("a policy")
@@ -201,7 +201,7 @@ alarms:
         let alarms = AlarmsOutput(alarm_rows(&policy, &found, now));
         insta::assert_snapshot!(alarms.render_text(TerminalStyle::default()), @"
         ALARM                    STATE    SINCE (UTC)       FOR     WATCHES               THRESHOLD  REASON
-        acme-backup-age          ALARM    2026-11-20 02:07  12h 2m  PointAge of fleet     > 25h      2 datapoints were greater
+        acme-backup-age          ALARM    2026-11-20 02:07  12h 2m  BackupAge of fleet    > 25h      2 datapoints were greater
         acme-backup-unprotected  MISSING  -                 -       UnprotectedDatabases  > 0        CloudWatch has none of this name; `holdfast run freshness` sets it
         acme-backup-failing      OK       2026-11-20 02:07  12h 2m  FailingAssets         > 0        it differs from the policy; `holdfast run freshness` sets it again
 

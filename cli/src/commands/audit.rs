@@ -37,8 +37,11 @@ pub(super) async fn run(
             let verdict =
                 session.progress.with_spinner("reading the record of operations", walk).await;
             let verdict = verdict.map_err(|e| CommandError::from_operation_error(&e))?;
-            let exit =
-                if verdict.bad.is_some() { CommandExit::Failed } else { CommandExit::Success };
+            let exit = if verdict.first_break.is_some() {
+                CommandExit::Failed
+            } else {
+                CommandExit::Success
+            };
             session.output.print_output(&AuditVerifyOutput(verdict))?;
             Ok(exit)
         }
@@ -81,7 +84,7 @@ impl CommandOutput for AuditVerifyOutput {
         let (records, objects) =
             (pluralize(v.records, "record", "records"), pluralize(v.objects, "object", "objects"));
         let mut lines = Vec::new();
-        match (&v.bad, v.from.zip(v.to)) {
+        match (&v.first_break, v.from.zip(v.to)) {
             (None, None) => lines.push("there are no records".to_owned()),
             (None, Some((from, to))) => {
                 lines.push(format!(
@@ -91,7 +94,7 @@ impl CommandOutput for AuditVerifyOutput {
                 ));
             }
             (Some(bad), _) => {
-                lines.push(format!("BROKEN at {}: {}", bad.place, bad.why));
+                lines.push(format!("BROKEN at {}: {}", bad.location, bad.reason));
                 lines.push(format!("before it: {records} in {objects}"));
             }
         }
@@ -116,11 +119,12 @@ impl CommandOutput for AuditListOutput {
                 OperationResult::Failed => "FAILED",
             };
             let who = match &r.user {
-                Some(user) => format!("{} ({user})", r.by),
-                None => r.by.clone(),
+                Some(user) => format!("{} ({user})", r.function),
+                None => r.function.clone(),
             };
             let took = e.seconds.map_or(PLACEHOLDER.to_owned(), |s| format!("{s:.1} s"));
-            let fields = [&format_time(r.at), &who, &e.asset, &e.action, result, &took, &e.detail];
+            let fields =
+                [&format_time(r.recorded_at), &who, &e.asset, &e.action, result, &took, &e.detail];
             fields.map(ToString::to_string).to_vec()
         });
         let head = ["at (UTC)", "by", "asset", "action", "result", "took", "detail"];
@@ -141,11 +145,13 @@ mod tests {
             from: at("2026-11-20T02:00:00Z"),
             to: at("2026-11-20T12:00:00Z"),
             head: Some("1:ab".into()),
-            bad: None,
+            first_break: None,
         };
-        let bad =
-            shared::audit::verify::ChainBreak { place: "a/1 line 2".into(), why: "changed".into() };
-        let broken = ChainVerification { bad: Some(bad), ..well.clone() };
+        let bad = shared::audit::verify::ChainBreak {
+            location: "a/1 line 2".into(),
+            reason: "changed".into(),
+        };
+        let broken = ChainVerification { first_break: Some(bad), ..well.clone() };
         let said = [well, broken, ChainVerification::default()]
             .map(|v| AuditVerifyOutput(v).render_text(TerminalStyle::default()));
         insta::assert_snapshot!(said.join("\n\n"), @"

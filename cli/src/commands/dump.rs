@@ -48,7 +48,7 @@ pub(super) async fn run(
             let mut let_go = Box::pin(retention::run_dumps(&world, &request)).await;
             Box::pin(shared::run::record_audit(&world, &mut let_go)).await;
             // Of some groups it proves nothing about the others.
-            let_go.whole &= args.targets.is_empty();
+            let_go.complete &= args.targets.is_empty();
             Some(let_go)
         };
         (dumped, let_go)
@@ -70,7 +70,7 @@ pub(super) async fn run(
         CommandExit::Success if let_go.as_ref().is_some_and(has_failures) => CommandExit::CleanUp,
         exit => exit,
     };
-    session.output.print_output(&DumpOutput { dumped, let_go })?;
+    session.output.print_output(&DumpOutput { dumped, retention: let_go })?;
     Ok(exit)
 }
 
@@ -85,7 +85,7 @@ struct DumpOutput {
     #[serde(flatten)]
     dumped: RunReport,
     #[serde(skip_serializing_if = "Option::is_none")]
-    let_go: Option<RunReport>,
+    retention: Option<RunReport>,
 }
 
 impl CommandOutput for DumpOutput {
@@ -97,7 +97,8 @@ impl CommandOutput for DumpOutput {
                 text => format!("{text}\n\n{summary}"),
             }
         };
-        let go = self.let_go.as_ref().filter(|r| !r.outcomes.is_empty() || !r.findings.is_empty());
+        let go =
+            self.retention.as_ref().filter(|r| !r.outcomes.is_empty() || !r.findings.is_empty());
         let parts: Vec<_> = std::iter::once(&self.dumped).chain(go).map(one).collect();
         parts.join("\n\n")
     }

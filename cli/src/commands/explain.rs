@@ -1,7 +1,7 @@
 //! `holdfast explain`: one asset, all that is known of it, and why it is treated as it is.
 //!
 //! - `database`: an RDS database and its points, `view`: as programs read them
-//! - `stored`: what lies as objects, and buckets
+//! - `storage`: what lies as objects, and buckets
 //! - `show`: all that for people
 
 mod database;
@@ -33,11 +33,11 @@ struct ExplainOutput {
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<DatabaseView>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    stored: Vec<ObjectAssetView>,
+    object_assets: Vec<ObjectAssetView>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     buckets: Vec<BucketView>,
     /// What could not be looked at.
-    gaps: Vec<ObservationError>,
+    observation_errors: Vec<ObservationError>,
 }
 
 /// Explains an asset.
@@ -63,11 +63,19 @@ pub(super) async fn run(session: &CommandContext<'_>, asset: &str) -> anyhow::Re
     let (stored, buckets) = session.progress.with_spinner("looking at buckets", looks).await;
     let names = known_names(policy, &seen);
     let database = database::database_view(policy, seen, asset, session.env.now);
-    let explained = ExplainOutput { asset: asset.to_owned(), database, stored, buckets, gaps };
-    let ExplainOutput { database, stored, buckets, gaps, .. } = &explained;
+    let explained = ExplainOutput {
+        asset: asset.to_owned(),
+        database,
+        object_assets: stored,
+        buckets,
+        observation_errors: gaps,
+    };
+    let ExplainOutput {
+        database, object_assets: stored, buckets, observation_errors: gaps, ..
+    } = &explained;
     if database.is_none() && stored.is_empty() && buckets.is_empty() {
         let home = Location::home_from_policy(policy);
-        if let Some(gap) = gaps.iter().find(|g| g.place == home) {
+        if let Some(gap) = gaps.iter().find(|g| g.location == home) {
             return Err(CommandError::unreachable(aws_unreachable_message(
                 &Finding::from_observation_error(gap),
             )));
@@ -75,7 +83,11 @@ pub(super) async fn run(session: &CommandContext<'_>, asset: &str) -> anyhow::Re
         return Err(unknown_asset_error(policy, asset, names));
     }
     session.output.print_output(&explained)?;
-    Ok(if explained.gaps.is_empty() { CommandExit::Success } else { CommandExit::Failed })
+    Ok(if explained.observation_errors.is_empty() {
+        CommandExit::Success
+    } else {
+        CommandExit::Failed
+    })
 }
 
 /// Every name that can be explained.

@@ -38,8 +38,8 @@ pub(super) async fn run(
         reason: reason.clone(),
         assets: assets.clone(),
         wait: true,
-        reuse: max_age.clone(),
-        request: Some(demand.clone()),
+        reuse_newer_than: max_age.clone(),
+        request_id: Some(demand.clone()),
         ..RunRequest::default()
     };
     let interrupt = &session.env.interrupt;
@@ -103,7 +103,7 @@ pub(super) async fn plan_request(
         invalid_request_finding(&planned.findings).into_iter().cloned().collect();
     // A scheduled look passes over names that it does not know.
     if request.reason == SCHEDULE_REASON
-        || wrong.iter().any(|f| f.what == FindingCode::UnknownAsset)
+        || wrong.iter().any(|f| f.code == FindingCode::UnknownAsset)
     {
         wrong = unknown_assets(&request.assets, &selected);
     }
@@ -111,12 +111,12 @@ pub(super) async fn plan_request(
         return Ok((fleet, planned));
     }
     let known = || selected.selected_databases().map(|(_, _, d)| d.id.clone());
-    let lines = wrong.iter().map(|f| match f.what {
+    let lines = wrong.iter().map(|f| match f.code {
         FindingCode::UnknownAsset => {
             let near = suggest_names(&f.asset, known()).join(", ");
-            format!("{}: {}; the nearest names are {near}", f.asset, f.why)
+            format!("{}: {}; the nearest names are {near}", f.asset, f.message)
         }
-        _ => format!("{}: {}; {}", f.asset, f.why, f.mend),
+        _ => format!("{}: {}; {}", f.asset, f.message, f.hint),
     });
     Err(CommandError::usage(escape_control_chars(&lines.collect::<Vec<_>>().join("\n"))))
 }
@@ -125,8 +125,8 @@ fn start_message(demand: &str, planned: &ActionPlan<SnapshotAction>) -> String {
     let of =
         |is: fn(&SnapshotAction) -> bool| planned.steps.iter().filter(|s| is(&s.action)).count();
     let parts = [
-        (of(|a| matches!(a, SnapshotAction::Take { .. })), "to take"),
-        (of(|a| matches!(a, SnapshotAction::Await { .. })), "under way"),
+        (of(|a| matches!(a, SnapshotAction::Create { .. })), "to take"),
+        (of(|a| matches!(a, SnapshotAction::Wait { .. })), "under way"),
         (of(|a| matches!(a, SnapshotAction::Reuse { .. })), "young enough"),
     ];
     let parts: Vec<_> =
@@ -150,7 +150,7 @@ async fn interrupt_message(
     let fleet = looked.ok().and_then(|seen| seen.locations.into_values().next());
     let started: Vec<String> = match &fleet {
         Some(fleet) => {
-            let ours = fleet.points.iter().filter(|p| p.marks.request.as_deref() == Some(demand));
+            let ours = fleet.points.iter().filter(|p| p.tags.request.as_deref() == Some(demand));
             ours.map(|p| format!("  {} ({})", p.id, format_state(&p.state))).collect()
         }
         None => planned
@@ -261,14 +261,14 @@ fn snapshotted_database<'f>(
     snapshot: &str,
 ) -> Option<&'f RdsDatabase> {
     let family = planned.steps.iter().find_map(|step| match &step.action {
-        SnapshotAction::Take { family, id, .. } | SnapshotAction::Await { family, id } => {
+        SnapshotAction::Create { family, id, .. } | SnapshotAction::Wait { family, id } => {
             (id == snapshot).then_some(*family)
         }
         SnapshotAction::Reuse { .. } => None,
     });
     let family = family.or_else(|| {
         let known = fleet.points.iter().find(|p| p.id == snapshot && p.database == asset);
-        known.map(|p| p.family)
+        known.map(|p| p.kind)
     });
     let named: Vec<_> = fleet.databases.iter().filter(|d| d.id == asset).collect();
     match named.as_slice() {
@@ -357,7 +357,7 @@ mod tests {
         let now = shared::model::parse_time("2026-11-20T12:00:00Z");
         let both = vec![shared::model::db_instance("a", now), shared::model::db_cluster("a", now)];
         let fleet = LocationInventory { databases: both, ..LocationInventory::default() };
-        let take = |family: DatabaseKind, id: &str| SnapshotAction::Take {
+        let take = |family: DatabaseKind, id: &str| SnapshotAction::Create {
             family,
             database: "a".into(),
             resource_id: String::new(),

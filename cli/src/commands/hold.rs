@@ -17,12 +17,12 @@ use store::LegalHold;
 #[derive(Serialize)]
 struct HoldOutput {
     backup: String,
-    held: bool,
+    is_held: bool,
 }
 
 impl CommandOutput for HoldOutput {
     fn render_text(&self, _: TerminalStyle) -> String {
-        if self.held {
+        if self.is_held {
             format!("{} is held: nothing deletes it", self.backup)
         } else {
             format!("{} is released: the policy's rules decide again", self.backup)
@@ -48,7 +48,7 @@ pub(super) async fn add_hold(
         recorded::backup_entry(&item, (Operation::Other, "hold"), format!("it is held: {why}"));
     let exit = record_result(session, "hold", entry, done.as_ref().err()).await;
     done.map_err(|e| CommandError::from_operation_error(&e.into()))?;
-    session.output.print_output(&HoldOutput { backup: item.backup.key, held: true })?;
+    session.output.print_output(&HoldOutput { backup: item.backup.key, is_held: true })?;
     Ok(exit)
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn remove_hold(
     );
     let exit = record_result(session, "release", entry, released.as_ref().err()).await;
     released.map_err(|e| CommandError::from_operation_error(&e.into()))?;
-    session.output.print_output(&HoldOutput { backup: item.backup.key, held: false })?;
+    session.output.print_output(&HoldOutput { backup: item.backup.key, is_held: false })?;
     Ok(exit)
 }
 

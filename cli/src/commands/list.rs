@@ -40,11 +40,11 @@ pub(super) async fn run(
 struct BackupRow {
     /// What `verify` and `restore` take.
     backup: String,
-    address: String,
+    uri: String,
     group: String,
     database: String,
-    /// 0 is `stored`, then each of `also_stored`.
-    place: usize,
+    /// 0 is `storage`, then each of `copies`.
+    location_index: usize,
     reason: Option<String>,
     table: Option<String>,
     data_time: Option<Timestamp>,
@@ -56,12 +56,12 @@ struct BackupRow {
     encrypted: Option<bool>,
     rows: Option<u64>,
     archived: bool,
-    held: Option<String>,
+    legal_hold: Option<String>,
     locked_until: Option<Timestamp>,
     state: &'static str,
     /// What kind of fault a faulty one has.
     fault: Option<store::StoreErrorKind>,
-    why: Option<String>,
+    message: Option<String>,
 }
 
 impl BackupRow {
@@ -70,10 +70,10 @@ impl BackupRow {
         let at = item.data_time();
         Self {
             backup: item.backup.key.clone(),
-            address: item.location.store.full_uri(&item.backup.key),
+            uri: item.location.store.full_uri(&item.backup.key),
             group: item.group.to_string(),
             database: item.database.clone(),
-            place: item.location_index,
+            location_index: item.location_index,
             reason: item.backup.reason().map(str::to_owned),
             table: m.and_then(|m| m.table.clone()),
             data_time: at,
@@ -81,10 +81,10 @@ impl BackupRow {
             age_seconds: at.map(|at| now.duration_since(at).as_secs()),
             bytes: item.backup.size,
             format: m.map(|m| m.format),
-            encrypted: m.map(|m| m.layers.cipher.is_some()),
+            encrypted: m.map(|m| m.layers.encryption.is_some()),
             rows: m.map(|m| m.tables.iter().map(|t| t.rows).sum()),
             archived: item.backup.archived,
-            held: item.backup.hold.clone(),
+            legal_hold: item.backup.hold.clone(),
             locked_until: m.and_then(|m| m.locked_until).filter(|until| *until > now),
             state: match &item.backup.kind {
                 BackupKind::Committed(_) => "good",
@@ -95,7 +95,7 @@ impl BackupRow {
                 BackupKind::Faulty { kind, .. } => Some(*kind),
                 _ => None,
             },
-            why: match &item.backup.kind {
+            message: match &item.backup.kind {
                 BackupKind::Faulty { why, .. } => Some(why.clone()),
                 _ => None,
             },
@@ -113,11 +113,11 @@ impl BackupRow {
                     Some(store::StoreErrorKind::Untrusted) => "NOT TRUSTED",
                     _ => "FAULTY",
                 };
-                notes.push(format!("{word}: {}", self.why.as_deref().unwrap_or_default()));
+                notes.push(format!("{word}: {}", self.message.as_deref().unwrap_or_default()));
             }
             _ => {}
         }
-        notes.extend(self.held.as_ref().map(|why| format!("held: {why}")));
+        notes.extend(self.legal_hold.as_ref().map(|why| format!("held: {why}")));
         notes.extend(self.locked_until.map(|until| format!("locked until {}", format_time(until))));
         notes.extend(
             self.unchanged_since.map(|since| format!("unchanged since {}", format_time(since))),
@@ -128,8 +128,8 @@ impl BackupRow {
         if self.archived {
             notes.push("archived".into());
         }
-        if self.place > 0 {
-            notes.push(format!("copy in {}", self.address.trim_end_matches(&self.backup)));
+        if self.location_index > 0 {
+            notes.push(format!("copy in {}", self.uri.trim_end_matches(&self.backup)));
         }
         notes.join(", ")
     }

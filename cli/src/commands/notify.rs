@@ -64,7 +64,7 @@ pub(super) async fn run(
         .with_spinner("telling", looking)
         .await
         .map_err(|e| CommandError::from_data_error(&e))?;
-    let failed = !looked.refused.is_empty();
+    let failed = !looked.errors.is_empty();
     session.output.print_output(&NotifyOutput(looked))?;
     Ok(if failed { CommandExit::Failed } else { CommandExit::Success })
 }
@@ -170,11 +170,11 @@ impl CommandOutput for NotifyOutput {
         let mut lines = vec![format!(
             "{} delivered, {} waiting; {} open",
             pluralize(did.delivered, "message", "messages"),
-            did.waiting,
+            did.queued,
             pluralize(did.open, "problem is", "problems are"),
         )];
         let refused = did
-            .refused
+            .errors
             .iter()
             .map(|(channel, why)| escape_control_chars(&format!("{channel}: {why}")));
         lines.extend(refused);
@@ -215,12 +215,12 @@ impl CommandOutput for ChannelTestOutput {
 struct IncidentRow {
     severity: Severity,
     asset: String,
-    what: String,
-    since: Timestamp,
-    lasts_seconds: i64,
-    told: Vec<String>,
-    why: String,
-    mend: String,
+    code: String,
+    started_at: Timestamp,
+    duration_seconds: i64,
+    notified_channels: Vec<String>,
+    message: String,
+    hint: String,
 }
 
 /// What is open, and what waits to be sent.
@@ -228,16 +228,16 @@ struct IncidentRow {
 struct NotifyListOutput {
     open: Vec<IncidentRow>,
     /// More than can be followed one by one.
-    beyond: usize,
-    waiting: Vec<QueuedMessage>,
+    untracked: usize,
+    queued: Vec<QueuedMessage>,
 }
 
 #[derive(Serialize)]
 struct QueuedMessage {
     channel: String,
     title: String,
-    tries: u32,
-    next: Timestamp,
+    attempts: u32,
+    next_attempt_at: Timestamp,
 }
 
 impl NotifyListOutput {
@@ -249,22 +249,22 @@ impl NotifyListOutput {
             .map(|t| IncidentRow {
                 severity: t.severity,
                 asset: t.asset.clone(),
-                what: t.what.clone(),
-                since: t.since,
-                lasts_seconds: now.duration_since(t.since).as_secs(),
-                told: t.told.keys().map(ToString::to_string).collect(),
-                why: t.why.clone(),
-                mend: t.mend.clone(),
+                code: t.code.clone(),
+                started_at: t.since,
+                duration_seconds: now.duration_since(t.since).as_secs(),
+                notified_channels: t.notified.keys().map(ToString::to_string).collect(),
+                message: t.message.clone(),
+                hint: t.hint.clone(),
             })
             .collect();
-        open.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.since.cmp(&b.since)));
+        open.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.started_at.cmp(&b.started_at)));
         let waiting = state.outbox.iter().map(|e| QueuedMessage {
             channel: e.channel.to_string(),
             title: e.message.title.clone(),
-            tries: e.tries,
-            next: e.next,
+            attempts: e.attempts,
+            next_attempt_at: e.next,
         });
-        Self { open, beyond: state.beyond.values().sum(), waiting: waiting.collect() }
+        Self { open, untracked: state.untracked.values().sum(), queued: waiting.collect() }
     }
 }
 
@@ -272,15 +272,19 @@ impl CommandOutput for NotifyListOutput {
     fn render_text(&self, look: TerminalStyle) -> String {
         let mut parts = Vec::new();
         let rows = self.open.iter().map(|r| {
-            let told = if r.told.is_empty() { PLACEHOLDER.to_owned() } else { r.told.join(", ") };
+            let told = if r.notified_channels.is_empty() {
+                PLACEHOLDER.to_owned()
+            } else {
+                r.notified_channels.join(", ")
+            };
             vec![
                 severity_label(Some(r.severity)).to_owned(),
                 r.asset.clone(),
-                r.what.clone(),
-                format_time(r.since),
-                format_duration(jiff::SignedDuration::from_secs(r.lasts_seconds)),
+                r.code.clone(),
+                format_time(r.started_at),
+                format_duration(jiff::SignedDuration::from_secs(r.duration_seconds)),
                 told,
-                format!("{}; {}", r.why, r.mend),
+                format!("{}; {}", r.message, r.hint),
             ]
         });
         if self.open.is_empty() {
@@ -289,12 +293,17 @@ impl CommandOutput for NotifyListOutput {
             let head = ["severity", "asset", "what", "since (UTC)", "for", "told", "why"];
             parts.push(look.render_table(&head, rows));
         }
-        if self.beyond > 0 {
-            parts.push(format!("and {} more than can be followed one by one", self.beyond));
+        if self.untracked > 0 {
+            parts.push(format!("and {} more than can be followed one by one", self.untracked));
         }
-        if !self.waiting.is_empty() {
-            let rows = self.waiting.iter().map(|w| {
-                vec![w.channel.clone(), w.title.clone(), w.tries.to_string(), format_time(w.next)]
+        if !self.queued.is_empty() {
+            let rows = self.queued.iter().map(|w| {
+                vec![
+                    w.channel.clone(),
+                    w.title.clone(),
+                    w.attempts.to_string(),
+                    format_time(w.next_attempt_at),
+                ]
             });
             parts.push(look.render_table(&["waits for", "message", "tries", "next (UTC)"], rows));
         }
@@ -314,10 +323,10 @@ mod tests {
         .expect("a policy");
         let now = |m: i64| Timestamp::from_second(1_795_000_000 + 60 * m).expect("a time");
         let report = serde_json::json!({
-            "function": "freshness", "policy": "acme", "run": "r", "at": now(0), "whole": true,
+            "function": "freshness", "policy": "acme", "run_id": "r", "started_at": now(0), "complete": true,
             "findings": [
-                {"severity": "warning", "asset": "b", "what": "drift", "why": "off", "mend": "set it"},
-                {"severity": "critical", "asset": "a", "what": "stale", "why": "27h old", "mend": "holdfast run snapshot"},
+                {"severity": "warning", "asset": "b", "code": "settings-drift", "message": "off", "hint": "set it"},
+                {"severity": "critical", "asset": "a", "code": "backup-stale", "message": "27h old", "hint": "holdfast run snapshot"},
             ],
         });
         let run = serde_json::from_value(report).expect("a report");
@@ -331,7 +340,7 @@ mod tests {
         assert!(lines[1].ends_with("27h old; holdfast run snapshot"), "{text}");
         assert!(lines[2].starts_with("warning"), "{text}");
         assert!(lines[4].starts_with("WAITS FOR"), "{text}");
-        assert!(lines[5].contains("critical: a: stale and 1 more"), "{text}");
+        assert!(lines[5].contains("critical: a: backup-stale and 1 more"), "{text}");
     }
 
     #[test]

@@ -53,12 +53,12 @@ struct StatusPageOutput<'p> {
 impl CommandOutput for StatusPageOutput<'_> {
     fn render_text(&self, _: TerminalStyle) -> String {
         let own = |what| {
-            use FindingCode::{OverBudget, Quota, StorageReport, SuccessRate};
-            matches!(what, Quota | OverBudget | SuccessRate | StorageReport)
+            use FindingCode::{OverBudget, QuotaExceeded, StorageReport, SuccessRate};
+            matches!(what, QuotaExceeded | OverBudget | SuccessRate | StorageReport)
         };
-        let mut lines = vec![escape_control_chars(&self.page.summary.sentence)];
+        let mut lines = vec![escape_control_chars(&self.page.summary.headline)];
         let told =
-            self.page.findings.iter().filter(|f| own(f.what) || f.severity == Severity::Critical);
+            self.page.findings.iter().filter(|f| own(f.code) || f.severity == Severity::Critical);
         lines.extend(told.map(format_finding));
         lines.push(match &self.written {
             Some(address) => format!("written to {address}"),

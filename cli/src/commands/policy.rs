@@ -40,14 +40,14 @@ pub(super) async fn run(
         Ok(policy) => {
             let ahead =
                 if *preflight { Some(preflight_account(&aws, &policy, edge).await) } else { None };
-            PolicyCheckOutput { ahead, ..PolicyCheckOutput::from_policy(at, &policy) }
+            PolicyCheckOutput { preflight: ahead, ..PolicyCheckOutput::from_policy(at, &policy) }
         }
         Err(PolicyLoadError::Faulty { faults, .. }) => PolicyCheckOutput::from_errors(at, faults.0),
         Err(e) => return Err(CommandError::from_policy_error(&e)),
     };
     output.print_output(&checked)?;
-    let critical = checked.ahead.iter().flatten().any(|f| f.severity == Severity::Critical);
-    Ok(match (checked.faults.is_empty(), critical) {
+    let critical = checked.preflight.iter().flatten().any(|f| f.severity == Severity::Critical);
+    Ok(match (checked.errors.is_empty(), critical) {
         (false, _) => CommandExit::UsageError,
         (true, true) => CommandExit::Failed,
         (true, false) => CommandExit::Success,
@@ -86,7 +86,7 @@ impl CommandOutput for PolicySchemaOutput {
 #[derive(Debug, Serialize)]
 struct PolicyCheckOutput {
     file: String,
-    faults: Vec<PolicyError>,
+    errors: Vec<PolicyError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<PolicySummary>,
     /// Where test restores of each group of `postgres` run.
@@ -95,10 +95,10 @@ struct PolicyCheckOutput {
     /// What is legal and hardly meant.
     warnings: Vec<PolicyError>,
     /// Parts that are checked and that no function runs.
-    not_run_yet: Vec<UnsupportedPart>,
+    unsupported: Vec<UnsupportedPart>,
     /// What will be in the way on the policy's account, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ahead: Option<Vec<Finding>>,
+    preflight: Option<Vec<Finding>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,9 +128,9 @@ struct GroupSection {
 #[derive(Debug, Serialize)]
 struct TestRestoreLocation {
     group: String,
-    place: String,
+    location: String,
     /// Whether that can be: false where `verify --full` could only say that it could not verify.
-    possible: bool,
+    is_possible: bool,
 }
 
 impl TestRestoreLocation {
@@ -156,25 +156,33 @@ impl TestRestoreLocation {
                 Err(e) => (format!("NOWHERE on this host: {}; {}", e.why, e.hint), false),
             }
         };
-        Self { group: group.to_string(), place, possible }
+        Self { group: group.to_string(), location: place, is_possible: possible }
     }
 }
 
 #[derive(Debug, Serialize)]
 struct UnsupportedPart {
     path: String,
-    what: &'static str,
+    description: &'static str,
 }
 
 impl PolicyCheckOutput {
     fn from_errors(file: &str, faults: Vec<PolicyError>) -> Self {
         let (warnings, not_run_yet, test_restores) = (Vec::new(), Vec::new(), Vec::new());
         let file = file.to_owned();
-        Self { file, faults, summary: None, test_restores, warnings, not_run_yet, ahead: None }
+        Self {
+            file,
+            errors: faults,
+            summary: None,
+            test_restores,
+            warnings,
+            unsupported: not_run_yet,
+            preflight: None,
+        }
     }
 
     fn from_policy(file: &str, policy: &Policy) -> Self {
-        let part = |(path, what)| UnsupportedPart { path, what };
+        let part = |(path, what)| UnsupportedPart { path, description: what };
         let parts = policy.unimplemented_parts().into_iter().map(part);
         let summary = PolicySummary {
             company: policy.company.to_string(),
@@ -193,14 +201,14 @@ impl PolicyCheckOutput {
         let dumped = policy.postgres.iter().filter(|(_, rules)| !rules.dumps.is_empty());
         Self {
             file: file.to_owned(),
-            faults: Vec::new(),
+            errors: Vec::new(),
             test_restores: dumped
                 .map(|(name, rules)| TestRestoreLocation::for_group(policy, name, rules))
                 .collect(),
             summary: Some(summary),
             warnings: policy.warnings(),
-            not_run_yet: parts.collect(),
-            ahead: None,
+            unsupported: parts.collect(),
+            preflight: None,
         }
     }
 }
@@ -226,7 +234,7 @@ fn group_sections(policy: &Policy) -> Vec<GroupSection> {
 impl CommandOutput for PolicyCheckOutput {
     fn render_text(&self, _: TerminalStyle) -> String {
         let file = &self.file;
-        let mut lines: Vec<String> = self.faults.iter().map(|f| format!("{file}:{f}")).collect();
+        let mut lines: Vec<String> = self.errors.iter().map(|f| format!("{file}:{f}")).collect();
         if let Some(s) = &self.summary {
             let names = |names: &[String]| {
                 if names.is_empty() { "none".to_owned() } else { names.join(", ") }
@@ -250,20 +258,22 @@ impl CommandOutput for PolicyCheckOutput {
         if !self.test_restores.is_empty() {
             lines.push("\ntest restores (verify --full):".into());
             lines.extend(
-                self.test_restores.iter().map(|t| format!("  {:<13} {}", t.group, t.place)),
+                self.test_restores.iter().map(|t| format!("  {:<13} {}", t.group, t.location)),
             );
         }
-        if !self.not_run_yet.is_empty() {
-            let parts = pluralize(self.not_run_yet.len(), "part", "parts");
+        if !self.unsupported.is_empty() {
+            let parts = pluralize(self.unsupported.len(), "part", "parts");
             lines.push(format!(
                 "\n{parts} of it no function runs yet; DO NOT COUNT ON what stands there:"
             ));
-            let widest = self.not_run_yet.iter().map(|p| p.path.len()).max().unwrap_or(0);
+            let widest = self.unsupported.iter().map(|p| p.path.len()).max().unwrap_or(0);
             lines.extend(
-                self.not_run_yet.iter().map(|p| format!("  {:<widest$}  {}", p.path, p.what)),
+                self.unsupported
+                    .iter()
+                    .map(|p| format!("  {:<widest$}  {}", p.path, p.description)),
             );
         }
-        if let Some(ahead) = &self.ahead {
+        if let Some(ahead) = &self.preflight {
             let none =
                 "\nnothing on its account is in the way: quotas and keys are as it needs them";
             lines.push(if ahead.is_empty() { none.into() } else { "\non its account:".into() });

@@ -27,7 +27,7 @@ fn outcome_table(report: &RunReport, look: TerminalStyle) -> String {
         let rows = report
             .outcomes
             .iter()
-            .map(|o| vec![o.asset.clone(), o.action.clone(), o.because.clone()]);
+            .map(|o| vec![o.asset.clone(), o.action.clone(), o.reason.clone()]);
         return look.render_table(&["asset", "action", "because"], rows);
     }
     let rows = report.outcomes.iter().map(|o| {
@@ -37,7 +37,7 @@ fn outcome_table(report: &RunReport, look: TerminalStyle) -> String {
             o.action.clone(),
             result.to_owned(),
             detail.to_owned(),
-            o.because.clone(),
+            o.reason.clone(),
         ]
     });
     look.render_table(&["asset", "action", "result", "detail", "because"], rows)
@@ -68,6 +68,6 @@ pub(super) fn failure_lines(report: &RunReport) -> Vec<String> {
     let findings = report
         .findings
         .iter()
-        .filter(|f| f.severity == Severity::Critical && f.what != FindingCode::NotTaken);
+        .filter(|f| f.severity == Severity::Critical && f.code != FindingCode::BackupNotTaken);
     steps.map(|s| escape_control_chars(&s)).chain(findings.map(words::format_finding)).collect()
 }

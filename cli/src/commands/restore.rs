@@ -99,7 +99,7 @@ pub(super) async fn run(
             RestoreOutcome::Restored(report) => {
                 let recorded =
                     record_result(session, &item, &options, &recovery, Ok(&report)).await;
-                let exit = if report.losses.is_empty() { recorded } else { CommandExit::Losses };
+                let exit = if report.warnings.is_empty() { recorded } else { CommandExit::Losses };
                 session.output.print_output(&RestoreOutput(*report))?;
                 return Ok(exit);
             }
@@ -140,7 +140,7 @@ async fn record_result(
         Err(why) => recorded::failed_entry(entry, format!("into {}: {why}", options.target)),
         Ok(report) => AuditEntry {
             detail: describe_result(report),
-            seconds: Some(report.took.iter().map(|t| t.seconds).sum()),
+            seconds: Some(report.durations.iter().map(|t| t.seconds).sum()),
             evidence: Some(recorded::checks_evidence(&report.checks)),
             ..entry
         },
@@ -150,8 +150,8 @@ async fn record_result(
 
 /// Where a dump was restored to, and what was lost.
 fn describe_result(report: &RestoreReport) -> String {
-    let aside = report.aside.as_ref().map(|aside| format!(", the old one is {aside}"));
-    let lost = (!report.losses.is_empty()).then(|| format!(", {} losses", report.losses.len()));
+    let aside = report.previous_database.as_ref().map(|aside| format!(", the old one is {aside}"));
+    let lost = (!report.warnings.is_empty()).then(|| format!(", {} losses", report.warnings.len()));
     let parts = [aside, lost].map(Option::unwrap_or_default).concat();
     format!("into {}{parts}", report.database)
 }
@@ -212,7 +212,7 @@ async fn verify_safety_dump(
 ) -> Result<(), restore::RestoreError> {
     let verified = restore::verify_quick(&taken.store, &taken.backup, opening).await;
     let keyless = |c: &&CheckResult| c.kind != Some(RestoreErrorKind::Key);
-    match verified.checks.iter().filter(|c| c.went == CheckStatus::Failed).find(keyless) {
+    match verified.checks.iter().filter(|c| c.status == CheckStatus::Failed).find(keyless) {
         Some(bad) => {
             let (doing, why) = (
                 format!("read back {}", taken.backup.uri),
@@ -337,25 +337,25 @@ impl CommandOutput for RestoreOutput {
         let r = &self.0;
         let mut lines = vec![format!("{} is restored from {}", r.database, r.backup)];
         lines.extend(r.checks.iter().map(|c| {
-            let failed = if c.went == CheckStatus::Failed { "FAILED: " } else { "" };
+            let failed = if c.status == CheckStatus::Failed { "FAILED: " } else { "" };
             format!("  {failed}{}: {}", c.name, c.detail)
         }));
-        lines.extend(r.took.iter().map(|t| format!("  {}: {:.1} s", t.phase, t.seconds)));
+        lines.extend(r.durations.iter().map(|t| format!("  {}: {:.1} s", t.phase, t.seconds)));
         lines.extend(r.notes.iter().map(|note| format!("note: {note}")));
-        if let Some(aside) = &r.aside {
+        if let Some(aside) = &r.previous_database {
             lines.push(format!(
                 "the old database is {aside}; when you need it no more: DROP DATABASE \"{aside}\""
             ));
         }
-        if !r.losses.is_empty() {
+        if !r.warnings.is_empty() {
             lines.push(format!(
                 "LOST, {}:",
-                crate::words::pluralize(r.losses.len(), "thing", "things")
+                crate::words::pluralize(r.warnings.len(), "thing", "things")
             ));
             lines.extend(
-                r.losses
+                r.warnings
                     .iter()
-                    .map(|l| format!("  {:?}: {} ({})", l.class, l.message, l.statement)),
+                    .map(|l| format!("  {:?}: {} ({})", l.kind, l.message, l.statement)),
             );
         }
         escape_control_chars(&lines.join("\n"))

@@ -30,16 +30,16 @@ pub(super) async fn run(session: &CommandContext<'_>) -> anyhow::Result<CommandE
         status.push_finding(untold);
     }
     session.output.print_output(&status)?;
-    Ok(if status.failed { CommandExit::Failed } else { CommandExit::Success })
+    Ok(if status.has_critical { CommandExit::Failed } else { CommandExit::Success })
 }
 
 /// How everything stands.
 #[derive(Debug, Serialize)]
 pub(super) struct StatusOutput {
     policy: String,
-    at: Timestamp,
+    observed_at: Timestamp,
     /// Whether anything is critical.
-    pub(super) failed: bool,
+    pub(super) has_critical: bool,
     counts: StatusCounts,
     /// Worst first.
     pub(super) assets: Vec<AssetStatus>,
@@ -96,15 +96,21 @@ impl StatusOutput {
                 .for_each(|s| s.add_finding(finding));
         }
         let policy = policy.company.to_string();
-        let mut status =
-            Self { policy, at, failed, counts: StatusCounts::default(), assets, findings };
+        let mut status = Self {
+            policy,
+            observed_at: at,
+            has_critical: failed,
+            counts: StatusCounts::default(),
+            assets,
+            findings,
+        };
         status.sort_and_count();
         status
     }
 
     /// Adds a finding of no asset.
     pub(super) fn push_finding(&mut self, finding: Finding) {
-        self.failed |= finding.severity == Severity::Critical;
+        self.has_critical |= finding.severity == Severity::Critical;
         self.findings.push(finding);
         self.sort_and_count();
     }
@@ -115,7 +121,7 @@ impl StatusOutput {
             .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.asset.cmp(&b.asset)));
         // Worst first, and what nobody can tell before what is well.
         self.assets.sort_by_key(|s| {
-            (std::cmp::Reverse(s.worst), std::cmp::Reverse(s.coverage), s.group.clone())
+            (std::cmp::Reverse(s.max_severity), std::cmp::Reverse(s.coverage), s.group.clone())
         });
         let of = |is: fn(&&AssetStatus) -> bool| self.assets.iter().filter(is).count();
         let (ok, critical) = (of(|s| s.is_ok()), of(|s| s.status_label() == "CRITICAL"));
@@ -144,15 +150,15 @@ impl StatusOutput {
     fn recommendations(&self) -> Vec<String> {
         let fleet: Vec<_> = self.global_findings().collect();
         let mut mends: Vec<(&str, Vec<&str>)> = Vec::new();
-        for f in self.findings.iter().filter(|f| f.severity > Severity::Info && !f.mend.is_empty())
+        for f in self.findings.iter().filter(|f| f.severity > Severity::Info && !f.hint.is_empty())
         {
             if fleet.contains(&f) {
                 continue;
             }
-            match mends.iter_mut().find(|(mend, _)| *mend == f.mend) {
+            match mends.iter_mut().find(|(mend, _)| *mend == f.hint) {
                 Some((_, of)) if of.contains(&f.asset.as_str()) => {}
                 Some((_, of)) => of.push(&f.asset),
-                None => mends.push((&f.mend, vec![&f.asset])),
+                None => mends.push((&f.hint, vec![&f.asset])),
             }
         }
         mends
@@ -193,7 +199,7 @@ impl CommandOutput for StatusOutput {
         parts.push(format!(
             "{} at {} UTC: {}: {ok} ok, {}, {critical} critical{unknown}; {}",
             self.policy,
-            words::format_time(self.at),
+            words::format_time(self.observed_at),
             pluralize(assets, "asset", "assets"),
             pluralize(warning, "warning", "warnings"),
             pluralize(fleet.len(), "finding of no single asset", "findings of no single asset"),
@@ -207,7 +213,7 @@ fn asset_row(s: &AssetStatus) -> Vec<String> {
     vec![
         s.asset.clone(),
         s.group.clone(),
-        s.newest.clone().unwrap_or_else(|| nothing(s.max_age_seconds.is_some())),
+        s.newest_point.clone().unwrap_or_else(|| nothing(s.max_age_seconds.is_some())),
         s.size_bytes.map_or_else(|| PLACEHOLDER.to_owned(), format_size),
         s.age_seconds.map_or_else(|| PLACEHOLDER.to_owned(), format_age),
         match s.max_age_seconds {
@@ -217,9 +223,9 @@ fn asset_row(s: &AssetStatus) -> Vec<String> {
         },
         // A replicated bucket is wanted offsite and has no single copy whose age could be told.
         s.offsite_age_seconds
-            .map_or_else(|| nothing(s.offsite_wanted && s.worst.is_some()), format_age),
+            .map_or_else(|| nothing(s.offsite_wanted && s.max_severity.is_some()), format_age),
         s.status_label().to_owned(),
-        s.why.join("\n"),
+        s.messages.join("\n"),
     ]
 }
 
@@ -233,14 +239,14 @@ mod tests {
         AssetStatus {
             asset: asset.into(),
             group: group.into(),
-            newest: Some(format!("{asset}-daily-202611200200")),
+            newest_point: Some(format!("{asset}-daily-202611200200")),
             age_seconds: Some(36_300),
             max_age_seconds: Some(90_000),
             size_bytes: Some(20 << 30),
             offsite_wanted: true,
             coverage: AssetCoverage::Watched,
-            worst,
-            why: why.iter().map(ToString::to_string).collect(),
+            max_severity: worst,
+            messages: why.iter().map(ToString::to_string).collect(),
             ..AssetStatus::new("", "")
         }
     }
@@ -251,7 +257,8 @@ mod tests {
         Policy::parse(&format!("{home}{yaml}")).unwrap_or_else(|faults| panic!("{faults}"))
     }
 
-    const FLEET: &str = "databases: { fleet: { select: { ids: [auth, orders, users] } } }\n";
+    const FLEET: &str =
+        "databases: { fleet: { select: { identifiers: [auth, orders, users] } } }\n";
 
     fn report(
         function: &'static str,
@@ -261,10 +268,10 @@ mod tests {
         RunReport {
             function,
             policy: "acme".into(),
-            run: "r".into(),
-            at: Timestamp::UNIX_EPOCH,
+            run_id: "r".into(),
+            started_at: Timestamp::UNIX_EPOCH,
             seconds: 0.0,
-            whole: true,
+            complete: true,
             dry_run: true,
             failed: true,
             findings,
@@ -279,13 +286,13 @@ mod tests {
         let critical = Some(Severity::Critical);
         let run = "run `holdfast run snapshot`";
         let stale = |a: &str| {
-            Finding::new(Severity::Critical, a, FindingCode::Stale, "it is 2d old", run)
+            Finding::new(Severity::Critical, a, FindingCode::BackupStale, "it is 2d old", run)
                 .in_group("fleet")
         };
         let gap = Finding::new(
             Severity::Critical,
             "us-east-1 in 1",
-            FindingCode::Gap,
+            FindingCode::ObservationFailed,
             "describe: denied",
             "allow it",
         );
@@ -304,7 +311,7 @@ mod tests {
         let replica = Finding::new(
             Severity::Warning,
             "auth",
-            FindingCode::Lag,
+            FindingCode::ReplicationLag,
             "its replica is 20m behind",
             "look",
         )
@@ -318,7 +325,7 @@ mod tests {
         users   fleet  users-daily-202611200200   20 GiB  10h 5m  1d 1h    none         CRITICAL  it is 2d old
         auth    fleet  auth-daily-202611200200    20 GiB  10h 5m  1d 1h    11h 6m       warning   its replica is 20m behind
 
-        CRITICAL us-east-1 in 1 (gap): describe: denied
+        CRITICAL us-east-1 in 1 (observation-failed): describe: denied
             do: allow it
 
         what to do:
@@ -335,7 +342,7 @@ mod tests {
             "destinations: { azure: { azure: { account: a, container: c } } }\nbuckets: { media: { bucket: acme-media, copies: [{ to: azure, max_age: 24h }] } }\n",
         );
         let status = StatusOutput::new(&policy, Timestamp::UNIX_EPOCH, Vec::new());
-        assert!(status.failed);
+        assert!(status.has_critical);
         insta::assert_snapshot!(status.render_text(TerminalStyle::default()), @"
         ASSET       GROUP  NEWEST POINT  SIZE  AGE  ALLOWED  OFFSITE AGE  VERDICT   WHY
         acme-media  media  -             -     -    -        -            CRITICAL  nothing could be observed of it
@@ -350,7 +357,7 @@ mod tests {
     #[test]
     fn what_dump_finds_of_a_database_belongs_to_its_row_and_a_part_without_a_function_is_none_ok() {
         let policy = policy(
-            "postgres: { main: { databases: [shop], stored: { directory: /b }, dumps: { daily: { keep: { for: 7d } } }, wal: { stored: { directory: /w }, keep: 7d } } }\n",
+            "postgres: { main: { databases: [shop], storage: { directory: /b }, dumps: { daily: { keep: { for: 7d } } }, wal: { storage: { directory: /w }, keep: 7d } } }\n",
         );
         let key = Finding::new(
             Severity::Critical,
@@ -370,6 +377,6 @@ mod tests {
         let rows: Vec<_> =
             status.assets.iter().map(|s| (s.asset.as_str(), s.status_label())).collect();
         assert_eq!(rows, [("postgres.main.wal", "CRITICAL"), ("shop", "CRITICAL")]);
-        assert_eq!(status.assets[1].why, ["no passphrase"]);
+        assert_eq!(status.assets[1].messages, ["no passphrase"]);
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn run(
     let work = async {
         let each =
             items.iter().map(|item| verify_target(session, &secrets, args, &scratches, item));
-        stream::iter(each).buffered(usize::from(args.width.max(1))).collect::<Vec<_>>().await
+        stream::iter(each).buffered(usize::from(args.jobs.max(1))).collect::<Vec<_>>().await
     };
     let tried = tokio::select! {
         tried = session.progress.with_spinner(what, work) => tried,
@@ -83,7 +83,7 @@ pub(super) async fn run(
             }
         }
     }
-    if exit == CommandExit::Success && all.iter().any(|v| !v.good) {
+    if exit == CommandExit::Success && all.iter().any(|v| !v.is_good) {
         exit = worst(&all);
     }
     exit = recorded::append_audit_entries(session, "verify", entries, exit).await;
@@ -106,11 +106,11 @@ fn audit_action(full: bool) -> (Operation, &'static str) {
 /// A verification as it is recorded, with its proof.
 fn audit_entry(item: &LocatedBackup<'_>, verified: &VerificationReport) -> AuditEntry {
     let entry = AuditEntry {
-        seconds: Some(verified.took.iter().map(|t| t.seconds).sum()),
+        seconds: Some(verified.durations.iter().map(|t| t.seconds).sum()),
         evidence: Some(recorded::checks_evidence(&verified.checks)),
         ..recorded::backup_entry(
             item,
-            audit_action(verified.full),
+            audit_action(verified.restored),
             recorded::summarize_checks(&verified.checks),
         )
     };
@@ -206,14 +206,14 @@ async fn verify_target(
         Ok(scratch) => scratch,
         Err(e) => return Ok(could_not_verify(&item.backup, &e)),
     };
-    let size_change = item.rules.objectives.size_change.as_ref();
+    let max_size_deviation = item.rules.objectives.max_size_deviation.as_ref();
     let trial = VerifyOptions {
         scratch,
         run: &session.env.run_id,
         jobs: 2,
         checks: &RestoreChecks::from_policy(item.rules),
         earlier,
-        size_change: size_change.map(shared::policy::text::Percentage::fraction),
+        max_size_deviation: max_size_deviation.map(shared::policy::text::Percentage::fraction),
     };
     let tried = verify_full(&item.location.store, &item.backup, &opening, &trial).await;
     // Nothing is known of it then, which is told like a verdict and is never as good as one.
@@ -222,7 +222,7 @@ async fn verify_target(
 
 /// The exit code of several of which some are not good. One that waits for its thaw hides no other.
 fn worst(all: &[VerificationReport]) -> CommandExit {
-    let failed = all.iter().filter(|v| !v.good && v.verdict != VerificationVerdict::Waiting);
+    let failed = all.iter().filter(|v| !v.is_good && v.verdict != VerificationVerdict::Waiting);
     failed.map(failure_exit).max().unwrap_or(CommandExit::TimedOut)
 }
 
@@ -254,14 +254,14 @@ impl CommandOutput for VerifyOutput {
             let mut seen: Vec<String> =
                 v.failure_reason().map(|why| escape_control_chars(&why)).into_iter().collect();
             if seen.is_empty() {
-                let good = v.checks.iter().filter(|c| c.went == CheckStatus::Passed);
+                let good = v.checks.iter().filter(|c| c.status == CheckStatus::Passed);
                 seen.extend(good.map(|c| c.name.clone()));
-                let untested = v.checks.iter().filter(|c| c.went == CheckStatus::Skipped);
+                let untested = v.checks.iter().filter(|c| c.status == CheckStatus::Skipped);
                 seen.extend(
                     untested.map(|c| escape_control_chars(&format!("{}: {}", c.name, c.detail))),
                 );
             }
-            let seconds = v.took.iter().fold(0.0, |all, t| all + t.seconds);
+            let seconds = v.durations.iter().fold(0.0, |all, t| all + t.seconds);
             vec![
                 v.backup.clone(),
                 v.data_time.map_or_else(|| PLACEHOLDER.to_owned(), format_time),
@@ -277,8 +277,9 @@ impl CommandOutput for VerifyOutput {
                 seen.join(", "),
             ]
         });
-        let good = self.0.iter().filter(|v| v.good).count();
-        let how = if self.0.iter().any(|v| v.full) { "proven by a restore" } else { "readable" };
+        let good = self.0.iter().filter(|v| v.is_good).count();
+        let how =
+            if self.0.iter().any(|v| v.restored) { "proven by a restore" } else { "readable" };
         format!("{}\n\n{good} of {} {how}", look.render_table(&head, rows), self.0.len())
     }
 }
@@ -292,12 +293,12 @@ mod tests {
             backup: "a".into(),
             database: None,
             data_time: None,
-            full: false,
+            restored: false,
             verdict,
-            good: verdict == VerificationVerdict::Good,
+            is_good: verdict == VerificationVerdict::Good,
             checks: Vec::new(),
-            losses: Vec::new(),
-            took: Vec::new(),
+            warnings: Vec::new(),
+            durations: Vec::new(),
         }
     }
 

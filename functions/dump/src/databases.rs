@@ -47,7 +47,7 @@ pub(crate) fn all(
                 "its server can't be asked which databases it has, so none that is new is dumped: {e}"
             );
             let mend = e.hint().to_owned();
-            find(Severity::Critical, group.to_string(), FindingCode::NotListed, why, mend);
+            find(Severity::Critical, group.to_string(), FindingCode::StoreAccessDenied, why, mend);
             dumped.iter().filter(ours).collect()
         }
     };
@@ -56,14 +56,20 @@ pub(crate) fn all(
             let why =
                 "its server does not have it any more: nothing more is dumped, and its dumps stay";
             let mend = "find out who dropped it; where that was meant, name it under except";
-            find(Severity::Warning, asset(gone), FindingCode::Gone, why.into(), mend.into());
+            find(
+                Severity::Warning,
+                asset(gone),
+                FindingCode::DatabaseGone,
+                why.into(),
+                mend.into(),
+            );
         }
         // Where there is a schedule, a new one is due at once.
-        let scheduled = rules.dumps.values().any(|d| d.when.is_some());
+        let scheduled = rules.dumps.values().any(|d| d.schedule.is_some());
         for new in known.iter().filter(|d| !scheduled && !dumped.contains(**d)) {
             let why = "there is no dump of it, and no schedule takes one";
             let mend = hints::take_dump_command(policy, group, new).unwrap_or_default();
-            find(Severity::Warning, asset(new), FindingCode::NoPoint, why.into(), mend);
+            find(Severity::Warning, asset(new), FindingCode::NoBackup, why.into(), mend);
         }
     }
     if there.is_ok() {
@@ -95,8 +101,8 @@ mod tests {
 
     fn of(dumps: &str, there: Result<&[&str], OperationError>, request: &RunRequest) -> String {
         let policy = Policy::parse(&format!(
-            "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: all, except: [\"test_*\"], \
-             stored: {{directory: /b}}, dumps: {{daily: {{{dumps}keep: {{for: 7d}}}}}}}}}}}}"
+            "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: all, exclude: [\"test_*\"], \
+             storage: {{directory: /b}}, dumps: {{daily: {{{dumps}keep: {{for: 7d}}}}}}}}}}}}"
         ))
         .unwrap_or_else(|e| panic!("{e}"));
         let group = policy.postgres.first_key_value().expect("a group");
@@ -114,14 +120,14 @@ mod tests {
     #[test]
     fn every_database_of_the_server_is_dumped_and_one_that_is_gone_is_said() {
         let whole = RunRequest::full_run();
-        insta::assert_snapshot!(of("when: {cron: \"0 2 * * *\"}, ", Ok(THERE), &whole), @"
+        insta::assert_snapshot!(of("schedule: {cron: \"0 2 * * *\"}, ", Ok(THERE), &whole), @"
         new orders
-        warning main/dropped gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under except
+        warning main/dropped database-gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under except
         ");
         insta::assert_snapshot!(of("", Ok(THERE), &whole), @"
         new orders
-        warning main/dropped gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under except
-        warning main/new no-point: there is no dump of it, and no schedule takes one; run `holdfast dump main/new --reason daily`
+        warning main/dropped database-gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under except
+        warning main/new no-backup: there is no dump of it, and no schedule takes one; run `holdfast dump main/new --reason daily`
         ");
     }
 
@@ -135,7 +141,7 @@ mod tests {
         );
         insta::assert_snapshot!(of("", Err(away), &RunRequest::full_run()), @"
         dropped orders
-        critical main not-listed: its server can't be asked which databases it has, so none that is new is dumped: connect: refused; start it
+        critical main store-access-denied: its server can't be asked which databases it has, so none that is new is dumped: connect: refused; start it
         ");
     }
 

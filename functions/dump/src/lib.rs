@@ -59,7 +59,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
         return report;
     }
     // Copies follow from what is there, so they are planned after the dumps.
-    let copied = dumpable_groups(world).any(|(_, g)| !g.also_stored.is_empty());
+    let copied = dumpable_groups(world).any(|(_, g)| !g.copies.is_empty());
     let began = Instant::now();
     let (mut looked, found) = observe::observe(world, &secrets, request).await;
     report.findings.extend(found);
@@ -69,7 +69,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
         }
         let mut planned = plan(world.policy, &looked, request, world.now);
         let wanted =
-            |a: &DumpAction| matches!(a, DumpAction::Take(_)) == (look == DumpPhase::Dumps);
+            |a: &DumpAction| matches!(a, DumpAction::Create(_)) == (look == DumpPhase::Dumps);
         planned.steps.retain(|s| wanted(&s.action));
         if look == DumpPhase::Copies {
             planned.findings.clear();
@@ -115,7 +115,7 @@ fn unfinished_findings(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Fi
             ),
             _ => return None,
         };
-        Some(Finding::new(Severity::Critical, &o.asset, FindingCode::NotTaken, why, mend))
+        Some(Finding::new(Severity::Critical, &o.asset, FindingCode::BackupNotTaken, why, mend))
     };
     outcomes.iter().filter_map(finding).collect()
 }
@@ -177,7 +177,7 @@ async fn apply_plan(
         let dumps = rules.all_dumps();
         let began = Instant::now();
         match action {
-            DumpAction::Take(t) => {
+            DumpAction::Create(t) => {
                 let server = server.as_ref().map_err(OperationError::clone)?;
                 let stored = place(0)?;
                 let ground =
@@ -189,7 +189,7 @@ async fn apply_plan(
                     dump_artifact(&place(0)?.store, &taken.key, &taken.manifest, began),
                 ))
             }
-            DumpAction::Note(n) => {
+            DumpAction::CopyMarker(n) => {
                 let to = place(n.to + 1)?;
                 same::copy_unchanged_marker(place(0)?, to, n, trust, author).await?;
                 Ok(format!("{} is noted to be still true at {}", n.key, n.at).into())
@@ -217,8 +217,8 @@ fn dump_artifact(
     began: Instant,
 ) -> Artifact {
     Artifact {
-        what: key.to_owned(),
-        place: store.address(),
+        key: key.to_owned(),
+        location: store.address(),
         bytes: Some(manifest.file.bytes),
         seconds: Some(began.elapsed().as_secs_f64()),
     }
@@ -252,13 +252,14 @@ pub async fn dump_now(
         .ok_or_else(|| refused("the group takes no dumps at all".into()))?;
     let server = means::connect_config(world, &secrets, rules).await?;
     let places = place::open_all(world, &secrets, rules).await;
-    let stored = places.first().expect("`stored` is always there");
+    let stored = places.first().expect("`storage` is always there");
     let stored = stored.as_ref().map_err(OperationError::clone)?;
     let author = SigningAuthor::from_policy(world.policy, &secrets).await?;
     let trust = TrustPolicy::from_policy(world.policy, rules, world.now);
     let (group, database) = (group.clone(), database.to_owned());
     let reason = reason.clone();
-    let what = DumpDatabase { group, database, reason, slot: None, table: None, same_as: None };
+    let what =
+        DumpDatabase { group, database, reason, slot: None, table: None, dedup_candidate: None };
     let began = Instant::now();
     let (secrets, server, author, trust) = (&secrets, &server, &author, &trust);
     let ground = GroupDumpContext { world, secrets, rules, server, stored, author, trust };
@@ -279,9 +280,9 @@ pub async fn dump_now(
 impl DumpAction {
     fn group(&self) -> &Name {
         match self {
-            Self::Take(t) => &t.group,
+            Self::Create(t) => &t.group,
             Self::Copy(c) => &c.group,
-            Self::Note(n) => &n.group,
+            Self::CopyMarker(n) => &n.group,
         }
     }
 }
@@ -294,15 +295,15 @@ mod tests {
         let outcome = |result| StepOutcome {
             asset: "main/orders".into(),
             action: "dump".into(),
-            because: "due".into(),
+            reason: "due".into(),
             operation: shared::plan::Operation::Backup,
             result,
             kind: None,
-            made: None,
+            artifact: None,
         };
         let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
         let request = RunRequest { reason: reason.into(), ..RunRequest::default() };
-        unfinished_findings(&outcomes, &request).into_iter().map(|f| f.why).collect()
+        unfinished_findings(&outcomes, &request).into_iter().map(|f| f.message).collect()
     }
 
     #[test]

@@ -193,7 +193,7 @@ mod tests {
         let rules = |more: &str| {
             let yaml = format!(
                 "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: [orders], host: h, user: u, \
-                 stored: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 3}}}}}}{more}}}}}}}"
+                 storage: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 3}}}}}}{more}}}}}}}"
             );
             let policy = policy::Policy::parse(&yaml).unwrap_or_else(|e| panic!("{e}"));
             policy.postgres.into_values().next().expect("a group")

@@ -42,7 +42,7 @@ pub fn dumpable_groups<'p>(
 ) -> impl Iterator<Item = (&'p Name, &'p PostgresGroup)> {
     let (policy, host): (&'p Policy, bool) = (world.policy, world.on_host);
     let local = |rules: &PostgresGroup| {
-        rules.stored.directory.is_some()
+        rules.storage.directory.is_some()
             || rules.host.as_deref().is_some_and(|h| h == "localhost" || h.starts_with('/'))
     };
     policy.postgres.iter().filter(move |(_, g)| !g.dumps.is_empty() && (host || !local(g)))

@@ -37,7 +37,7 @@ pub struct ObservedDatabase<'p> {
     pub key_errors: BTreeMap<ReasonName, OperationError>,
     /// Free bytes where the dumps lie, for a directory.
     pub free_bytes: Option<u64>,
-    /// Backups in `stored`, then in each of `also_stored`; or why a place can't be seen.
+    /// Backups in `storage`, then in each of `copies`; or why a place can't be seen.
     pub locations: Vec<Result<Vec<StoredBackup>, OperationError>>,
 }
 
@@ -88,7 +88,7 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
             Err(e) => plan.findings.push(database_finding(
                 l,
                 Severity::Critical,
-                FindingCode::Gap,
+                FindingCode::ObservationFailed,
                 e.to_string(),
                 e.hint().to_owned(),
             )),
@@ -100,7 +100,7 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
                         plan.findings.push(database_finding(
                             l,
                             Severity::Warning,
-                            FindingCode::Ignored,
+                            FindingCode::ObjectIgnored,
                             why,
                             mend,
                         ));
@@ -110,7 +110,7 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
                         plan.findings.push(database_finding(
                             l,
                             Severity::Critical,
-                            FindingCode::Faulty,
+                            FindingCode::BackupInvalid,
                             why,
                             mend,
                         ));
@@ -130,7 +130,7 @@ fn due_dumps<'l>(
     let scheduled = l.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
     scheduled
         .filter_map(|(reason, dump)| {
-            let schedule = CronSchedule::new(dump.when.as_ref()?, &policy.time_zone);
+            let schedule = CronSchedule::new(dump.schedule.as_ref()?, &policy.time_zone);
             Some((reason, dump, schedule.last_due(now)?))
         })
         .filter(|(reason, dump, slot)| {
@@ -161,7 +161,7 @@ fn dedup_candidate(
     dump: &DumpRule,
     now: Timestamp,
 ) -> Option<String> {
-    let there = l.locations.first()?.as_ref().ok().filter(|_| dump.deduplicate)?;
+    let there = l.locations.first()?.as_ref().ok().filter(|_| dump.skip_unchanged)?;
     let good = there.iter().filter_map(|b| Some((b, b.committed_manifest()?)));
     let (newest, manifest) = good
         .filter(|(_, m)| m.reason == reason.as_str() && m.table.is_none())
@@ -187,7 +187,7 @@ fn output_files(dump: &DumpRule) -> Vec<Option<String>> {
 
 /// What will be in the way of the next dump is said before it is due.
 fn push_preflight_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedDatabase<'_>) {
-    if l.dumps.values().all(|d| d.when.is_none()) {
+    if l.dumps.values().all(|d| d.schedule.is_none()) {
         return;
     }
     if let Err(e) = &l.server {
@@ -200,7 +200,7 @@ fn push_preflight_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedDataba
         plan.findings.push(database_finding(
             l,
             severity,
-            FindingCode::NotReady,
+            FindingCode::PreflightFailed,
             why,
             e.hint().to_owned(),
         ));
@@ -231,7 +231,7 @@ fn plan_dump(
         return;
     };
     if let (Some(free), Ok(size)) = (l.free_bytes, &l.server) {
-        let kept_free = l.rules.free_disk.as_ref().map_or(0, ByteSize::byte_count);
+        let kept_free = l.rules.min_free_space.as_ref().map_or(0, ByteSize::byte_count);
         let needed = estimated_bytes(there, reason, *size).saturating_add(kept_free);
         if free < needed {
             let why = format!("{free} bytes are free and {needed} are needed for {reason}");
@@ -239,7 +239,7 @@ fn plan_dump(
             plan.findings.push(database_finding(
                 l,
                 Severity::Critical,
-                FindingCode::NoSpace,
+                FindingCode::DiskFull,
                 why,
                 mend,
             ));
@@ -251,7 +251,7 @@ fn plan_dump(
             continue;
         }
         if let Err(e) =
-            check_key_template(&l.rules.stored, l, (reason, dump), table.as_deref(), now)
+            check_key_template(&l.rules.storage, l, (reason, dump), table.as_deref(), now)
         {
             plan.findings.push(bad_key_finding(l, &e));
             return;
@@ -262,9 +262,9 @@ fn plan_dump(
             reason: reason.clone(),
             slot,
             table,
-            same_as: dedup_candidate(l, reason, dump, now),
+            dedup_candidate: dedup_candidate(l, reason, dump, now),
         };
-        plan.push_step(format!("{}/{}", l.group, l.database), DumpAction::Take(take), because);
+        plan.push_step(format!("{}/{}", l.group, l.database), DumpAction::Create(take), because);
     }
 }
 
@@ -281,7 +281,13 @@ fn check_key_template(
 }
 
 fn bad_key_finding(l: &ObservedDatabase<'_>, e: &store::StoreError) -> Finding {
-    database_finding(l, Severity::Critical, FindingCode::BadKey, e.to_string(), e.hint.clone())
+    database_finding(
+        l,
+        Severity::Critical,
+        FindingCode::InvalidKeyTemplate,
+        e.to_string(),
+        e.hint.clone(),
+    )
 }
 
 /// Bytes that a dump may need: the database's own size at most, or twice what the last one for this reason took.

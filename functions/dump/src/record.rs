@@ -51,8 +51,8 @@ pub(crate) fn build_manifest(
             checksum: written.checksum,
         },
         plain: manifest::PlaintextInfo {
-            bytes: sums.plain.bytes,
-            sha256: sums.plain.sha256.to_string(),
+            bytes: sums.plaintext.bytes,
+            sha256: sums.plaintext.sha256.to_string(),
         },
         format,
         recipients: age_recipients(dump),
@@ -61,7 +61,7 @@ pub(crate) fn build_manifest(
             .as_ref()
             .and_then(|e| Some(describe_secret_source(e.openssl.as_ref()?))),
         server: dumped.server,
-        client: dumped.client,
+        client: dumped.pg_dump_version,
         extensions: dumped.extensions,
         roles: dumped.roles,
         selection: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },

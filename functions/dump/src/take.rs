@@ -227,7 +227,7 @@ async fn stream_dump(
         (Ok(()), Ok(sums), Ok(mut dumped)) => {
             // The server's clock tells it, and what is of the future would count nowhere.
             dumped.data_time = dumped.data_time.min(now());
-            let before = match &take.same_as {
+            let before = match &take.dedup_candidate {
                 Some(key) => same::find_identical_dump(ground, key, dump, recipe, &dumped).await,
                 None => Ok(None),
             };
@@ -304,7 +304,7 @@ fn dump_options(dump: &DumpRule, take: &DumpDatabase) -> DumpOptions {
         tables: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
         jobs: usize::from(dump.jobs.map_or(DEFAULT_JOBS, NonZero::get)),
         lock_wait: LOCK_WAIT_TIMEOUT,
-        fingerprint: dump.deduplicate,
+        fingerprint: dump.skip_unchanged,
     }
 }
 

@@ -71,8 +71,8 @@ mod tests {
     fn a_database_that_no_group_of_its_server_names_is_said_once() {
         let policy = Policy::parse(
             "{holdfast: 1, company: acme, id: host-1, postgres: {\
-             a: {databases: [orders], except: [\"test_*\"], stored: {directory: /a}, dumps: {d: {keep: {for: 7d}}}}, \
-             b: {databases: [users], stored: {directory: /b}, dumps: {d: {keep: {for: 7d}}}}}}",
+             a: {databases: [orders], exclude: [\"test_*\"], storage: {directory: /a}, dumps: {d: {keep: {for: 7d}}}}, \
+             b: {databases: [users], storage: {directory: /b}, dumps: {d: {keep: {for: 7d}}}}}}",
         )
         .unwrap_or_else(|e| panic!("{e}"));
         let there = [

@@ -12,7 +12,7 @@ pub(crate) fn dump_metrics(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
     let mut out = Vec::new();
     for (metric, value, together) in [
         (
-            Metric::DumpSeconds,
+            Metric::DumpDuration,
             artifact_seconds as fn(&Artifact) -> Option<f64>,
             f64::max as fn(f64, f64) -> f64,
         ),
@@ -23,7 +23,7 @@ pub(crate) fn dump_metrics(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
         for outcome in outcomes {
             // An asset of this function is `group/database`.
             let names = outcome.asset.split_once('/');
-            let made = outcome.made.as_ref().and_then(value);
+            let made = outcome.artifact.as_ref().and_then(value);
             let (Some((group, database)), Some(made)) = (names, made) else { continue };
             let add = |held: &mut f64| *held = together(*held, made);
             assets.entry((group, database)).and_modify(add).or_insert(made);
@@ -56,13 +56,13 @@ mod tests {
         StepOutcome {
             asset: asset.into(),
             action: "dump it".into(),
-            because: "it is due".into(),
+            reason: "it is due".into(),
             operation: shared::plan::Operation::Backup,
             result: StepResult::Done("done".into()),
             kind: None,
-            made: made.map(|(bytes, seconds)| Artifact {
-                what: "key".into(),
-                place: "/var/backups".into(),
+            artifact: made.map(|(bytes, seconds)| Artifact {
+                key: "key".into(),
+                location: "/var/backups".into(),
                 bytes: Some(bytes),
                 seconds: Some(seconds),
             }),
@@ -77,7 +77,7 @@ mod tests {
             outcome("pci/cards", Some((1, 5.0))),
             outcome("pci/keys", None),
         ];
-        let (seconds, bytes) = (Metric::DumpSeconds, Metric::DumpBytes);
+        let (seconds, bytes) = (Metric::DumpDuration, Metric::DumpBytes);
         assert_eq!(
             dump_metrics(&outcomes),
             [

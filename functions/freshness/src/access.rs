@@ -75,7 +75,7 @@ fn critical_finding(asset: &str, what: FindingCode, why: String, mend: &str) -> 
 
 /// What could not be read is not known to be right.
 fn unobserved_finding(asset: &str, e: &OperationError) -> Finding {
-    critical_finding(asset, FindingCode::AccessUnknown, e.to_string(), e.hint())
+    critical_finding(asset, FindingCode::AccessNotReadable, e.to_string(), e.hint())
 }
 
 const READ_ACTIONS: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
@@ -94,7 +94,7 @@ fn evaluate_bucket(
             let why = format!("its policy can't be read: {e}");
             found.push(critical_finding(
                 &asset,
-                FindingCode::AccessUnknown,
+                FindingCode::AccessNotReadable,
                 why,
                 "write a policy in IAM's JSON",
             ));
@@ -105,14 +105,14 @@ fn evaluate_bucket(
         let why = "its policy does not refuse every request without TLS".to_owned();
         let mend = "add to it: Deny, Principal *, s3:*, on the bucket and its objects, with the one condition Bool \
                     aws:SecureTransport false";
-        found.push(critical_finding(&asset, FindingCode::NoTls, why, mend));
+        found.push(critical_finding(&asset, FindingCode::PlainHttpAllowed, why, mend));
     }
     if access.mfa {
         evaluate_mfa(access, bucket, &asset, &document, found);
     }
     for (what, verb, actions, allowed) in [
-        (FindingCode::MayRead, "read", READ_ACTIONS, &access.may_read),
-        (FindingCode::MayDelete, "delete", DELETE_ACTIONS, &access.may_delete),
+        (FindingCode::ReadAccess, "read", READ_ACTIONS, &access.may_read),
+        (FindingCode::DeleteAccess, "delete", DELETE_ACTIONS, &access.may_delete),
     ] {
         evaluate_principals(&document, bucket, (what, verb, actions), allowed, found);
     }
@@ -147,7 +147,7 @@ fn evaluate_mfa(
     };
     let mend = "add to it: Deny, Principal *, these actions on its objects, with the conditions BoolIfExists \
                 aws:MultiFactorAuthPresent false and ArnNotLike aws:PrincipalArn with access.machines";
-    found.push(critical_finding(asset, FindingCode::NoMfa, why, mend));
+    found.push(critical_finding(asset, FindingCode::MfaNotRequired, why, mend));
 }
 
 fn evaluate_principals(
@@ -166,7 +166,7 @@ fn evaluate_principals(
         let why = format!("its policy lets everybody in the world {verb} its objects");
         found.push(critical_finding(
             &asset,
-            FindingCode::Public,
+            FindingCode::PublicAccess,
             why,
             "take that statement out, and block public access",
         ));
@@ -272,7 +272,7 @@ fn evaluate_role(
                 format_duration(*longest)
             );
             let mend = "run `aws iam update-role --role-name ROLE --max-session-duration SECONDS` (3600 at least)";
-            Some(critical_finding(role, FindingCode::LongSession, why, mend))
+            Some(critical_finding(role, FindingCode::SessionTooLong, why, mend))
         }
     }
 }

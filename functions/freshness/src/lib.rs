@@ -35,13 +35,13 @@ pub async fn preflight(world: &RunContext<'_>) -> Vec<Finding> {
     }
     let mut findings = plan(world.policy, &facts, world.now).plan.findings;
     let asked = [
-        FindingCode::Quota,
-        FindingCode::QuotaUnknown,
-        FindingCode::Key,
-        FindingCode::KeyUnknown,
-        FindingCode::Gap,
+        FindingCode::QuotaExceeded,
+        FindingCode::QuotaNotReadable,
+        FindingCode::KmsKeyUnusable,
+        FindingCode::KmsKeyNotReadable,
+        FindingCode::ObservationFailed,
     ];
-    findings.retain(|f| asked.contains(&f.what));
+    findings.retain(|f| asked.contains(&f.code));
     findings
 }
 

@@ -57,7 +57,7 @@ pub(crate) struct FreshnessEvaluation {
     /// Good points that it has, where they were counted.
     pub(crate) points: Option<usize>,
     /// The newest point's size against the median of those before it, as a share of that: -0.5 is half of it.
-    pub(crate) size_change: Option<f64>,
+    pub(crate) max_size_deviation: Option<f64>,
 }
 
 impl FreshnessEvaluation {
@@ -70,7 +70,7 @@ impl FreshnessEvaluation {
             restorable_lag: None,
             window_wanted: false,
             points: None,
-            size_change: None,
+            max_size_deviation: None,
         }
     }
 
@@ -104,7 +104,7 @@ impl FreshnessEvaluation {
 
     /// Whether something of these was found.
     fn has_finding(&self, what: &[FindingCode]) -> bool {
-        self.findings.iter().any(|f| what.contains(&f.what))
+        self.findings.iter().any(|f| what.contains(&f.code))
     }
 
     /// A critical finding.
@@ -161,10 +161,10 @@ pub fn plan(policy: &Policy, facts: &FreshnessObservations, now: Timestamp) -> F
     values::collect_extra_metrics(&mut out, &judged, &disks);
     out.plan.findings.extend(selected_findings);
     for mut one in judged {
-        one.standing.worst =
+        one.standing.max_severity =
             one.findings.iter().map(|f| f.severity).max().filter(|s| *s > Severity::Info);
         let telling = one.findings.iter().filter(|f| f.severity > Severity::Info);
-        one.standing.why = telling.map(|f| f.why.clone()).collect();
+        one.standing.messages = telling.map(|f| f.message.clone()).collect();
         for (mend, because) in one.setting_updates {
             out.plan.push_step(&one.standing.asset, mend, because);
         }
@@ -183,7 +183,9 @@ fn add_missing_assets(
     not_run: &[parts::UnimplementedPart],
 ) {
     out.assets.extend(not_run.iter().map(parts::UnimplementedPart::to_asset_status));
-    let lacking = |f: &&Finding| matches!(f.what, FindingCode::Missing | FindingCode::TooFew);
+    let lacking = |f: &&Finding| {
+        matches!(f.code, FindingCode::DatabaseMissing | FindingCode::TooFewDatabases)
+    };
     for finding in out.plan.findings.iter().filter(lacking) {
         let Some(group) = &finding.group else { continue };
         let there = |s: &&mut AssetStatus| s.group == *group && s.asset == finding.asset;
@@ -199,7 +201,7 @@ fn add_missing_assets(
     let unseen =
         parts::add_missing_assets(policy, &mut out.assets, |s| s != PolicySection::Buckets);
     // What is behind a gap is told by the gap.
-    if !out.plan.findings.iter().any(|f| f.what == FindingCode::Gap) {
+    if !out.plan.findings.iter().any(|f| f.code == FindingCode::ObservationFailed) {
         out.plan.findings.extend(unseen);
     }
 }

@@ -67,7 +67,7 @@ fn parse_body(message: &Value) -> Result<Option<NotificationEvent>, NotifyEventE
         return parse_lambda_destination(message)
             .map(|n| n.map(NotificationEvent::InvocationFailed));
     }
-    if has("function") && has("run") {
+    if has("function") && has("run_id") {
         let run: Result<ReportedRun, _> = serde_json::from_value(message.clone());
         let run = run.map_err(|e| NotifyEventError(format!("{e} in a report")))?;
         return Ok(Some(NotificationEvent::Report(Box::new(run))));

@@ -28,15 +28,15 @@ pub struct ReportedRun {
     /// The company.
     pub policy: String,
     /// The run's id.
-    pub run: String,
-    /// When it began.
-    pub at: Timestamp,
+    pub run_id: String,
+    /// When it started.
+    pub started_at: Timestamp,
     /// How long it took, in seconds.
     #[serde(default)]
     pub seconds: f64,
     /// Whether a finding that is missing is mended.
     #[serde(default)]
-    pub whole: bool,
+    pub complete: bool,
     /// Nothing was changed.
     #[serde(default)]
     pub dry_run: bool,
@@ -77,13 +77,13 @@ pub struct ReportedFinding {
     #[serde(default)]
     pub group: Option<String>,
     /// A fixed word.
-    pub what: String,
+    pub code: String,
     /// In words.
     #[serde(default)]
-    pub why: String,
+    pub message: String,
     /// What to do.
     #[serde(default)]
-    pub mend: String,
+    pub hint: String,
 }
 
 /// What became of a step.
@@ -101,7 +101,7 @@ pub struct ReportedOutcome {
     pub detail: Option<String>,
     /// What was made.
     #[serde(default)]
-    pub made: Option<shared::report::Artifact>,
+    pub artifact: Option<shared::report::Artifact>,
 }
 
 /// How an asset stands.
@@ -113,7 +113,7 @@ pub struct ReportedAsset {
     pub group: String,
     /// Its newest good point.
     #[serde(default)]
-    pub newest: Option<String>,
+    pub newest_point: Option<String>,
     /// Age of the data in it, in seconds.
     #[serde(default)]
     pub age_seconds: Option<i64>,
@@ -221,8 +221,8 @@ impl From<&shared::report::RunReport> for ReportedRun {
 pub(crate) struct DetectedProblem {
     pub(crate) asset: String,
     pub(crate) group: Option<String>,
-    pub(crate) what: String,
+    pub(crate) code: String,
     pub(crate) severity: Severity,
-    pub(crate) why: String,
-    pub(crate) mend: String,
+    pub(crate) message: String,
+    pub(crate) hint: String,
 }

@@ -42,7 +42,7 @@ pub struct DataAtRisk {
     /// The age that the policy allows, in seconds.
     pub max_age_seconds: Option<i64>,
     /// Where it is.
-    pub place: Option<String>,
+    pub location: Option<String>,
 }
 
 /// One thing that is wrong, or was.
@@ -55,13 +55,13 @@ pub struct IncidentSummary {
     /// Its group in the policy.
     pub group: Option<String>,
     /// What kind of difference, a fixed word.
-    pub what: String,
+    pub code: String,
     /// How bad it is.
     pub severity: Severity,
     /// What is wrong, in words.
-    pub why: String,
+    pub message: String,
     /// The one command to run next, or what to do.
-    pub mend: String,
+    pub hint: String,
     /// Since when.
     pub since: Timestamp,
     /// Until when; none while it is open.
@@ -78,9 +78,9 @@ pub struct BackupInfo {
     /// The asset.
     pub asset: String,
     /// File, key or identifier.
-    pub what: String,
+    pub name: String,
     /// Where it is.
-    pub place: String,
+    pub location: String,
     /// Its size in bytes.
     pub bytes: Option<u64>,
     /// How long it took, in seconds.
@@ -107,9 +107,9 @@ pub struct ChannelMessage {
     /// What is wrong or was, worst first, [`MOST`] at most.
     pub incidents: Vec<IncidentSummary>,
     /// How many more there are.
-    pub more: usize,
+    pub omitted: usize,
     /// What was made.
-    pub made: Vec<BackupInfo>,
+    pub backups: Vec<BackupInfo>,
     /// More lines: of the digest, of a recovery.
     pub lines: Vec<String>,
     /// What it belongs to besides its incidents, such as one recovery: mail clients show it as one thread.

@@ -35,12 +35,12 @@ pub fn claim_due(state: &mut NotifyState, now: Timestamp) -> Vec<OutboxEntry> {
     // Behind a message that waits, later ones of its channel wait too: what is mended is not told before it was wrong.
     let mut waiting: Vec<Name> = Vec::new();
     for entry in &mut state.outbox {
-        let free = entry.claimed.is_none_or(|until| until <= now) && entry.next <= now;
+        let free = entry.claimed_until.is_none_or(|until| until <= now) && entry.next <= now;
         if !free || waiting.contains(&entry.channel) {
             waiting.push(entry.channel.clone());
             continue;
         }
-        entry.claimed = Some(now + CLAIM_TTL);
+        entry.claimed_until = Some(now + CLAIM_TTL);
         claimed.push(entry.clone());
     }
     claimed
@@ -61,15 +61,15 @@ pub fn record_results(
                 clear_incident(state, NOTIFY, &undelivered_incident_id(&entry.channel), now);
             }
             Err(refused) => {
-                state.day.failed_tries += 1;
+                state.day.failed_attempts += 1;
                 let Some(e) = state.outbox.iter_mut().find(|e| same(e)) else { continue };
-                e.tries += 1;
-                e.claimed = None;
-                e.next = now + retry_delay(e.tries, refused);
+                e.attempts += 1;
+                e.claimed_until = None;
+                e.next = now + retry_delay(e.attempts, refused);
                 let at_once = refused.permanent || refused.retry_after.is_none();
                 let waited = now.duration_since(e.message.at) >= FALLBACK_DELAY;
-                if (at_once || waited) && !e.passed_on {
-                    e.passed_on = true;
+                if (at_once || waited) && !e.forwarded {
+                    e.forwarded = true;
                     let failed = e.clone();
                     record_undeliverable(policy, state, &failed, refused, now);
                 }
@@ -102,10 +102,10 @@ fn record_undeliverable(
     let problem = DetectedProblem {
         asset: format!("notify/{}", entry.channel),
         group: None,
-        what: UNDELIVERED.into(),
+        code: UNDELIVERED.into(),
         severity: Severity::Critical,
-        why: format!("a message could not be delivered to {}: {}", entry.channel, refused.why),
-        mend: shared::hints::commands::notify_test(entry.channel.as_str()),
+        message: format!("a message could not be delivered to {}: {}", entry.channel, refused.why),
+        hint: shared::hints::commands::notify_test(entry.channel.as_str()),
     };
     open_or_update_incident(&planning, state, NOTIFY, &problem, now);
     let urgent = matches!(
@@ -127,14 +127,14 @@ fn fallback_channel(policy: &Policy, state: &NotifyState, entry: &OutboxEntry) -
         state
             .incidents
             .get(&undelivered_incident_id(c))
-            .is_some_and(|t| t.gone.is_none() && t.closed.is_none())
-            || state.outbox.iter().any(|e| e.channel == *c && e.tries > 0)
+            .is_some_and(|t| t.cleared_at.is_none() && t.resolved_at.is_none())
+            || state.outbox.iter().any(|e| e.channel == *c && e.attempts > 0)
     };
-    let working = || entry.others.iter().filter(|c| !failing(c));
+    let working = || entry.fallback_channels.iter().filter(|c| !failing(c));
     let has_it = |c: &&Name| {
         let mut keys = entry.message.incidents.iter().map(|i| &i.key);
         let told = |key: &String| {
-            state.incidents.values().any(|t| t.key == *key && t.told.contains_key(*c))
+            state.incidents.values().any(|t| t.key == *key && t.notified.contains_key(*c))
         };
         let recovery = matches!(
             entry.message.kind,
@@ -157,19 +157,19 @@ fn forward_to(state: &mut NotifyState, entry: &OutboxEntry, to: Name, now: Times
     }
     message.lines.insert(0, format!("meant for {}, which can't be reached", entry.channel));
     for t in state.incidents.values_mut() {
-        if message.incidents.iter().any(|i| i.key == t.key) && t.closed.is_none() {
-            t.told.entry(to.clone()).or_insert(t.severity);
+        if message.incidents.iter().any(|i| i.key == t.key) && t.resolved_at.is_none() {
+            t.notified.entry(to.clone()).or_insert(t.severity);
         }
     }
-    let others = entry.others.iter().filter(|c| **c != to).cloned().collect();
+    let others = entry.fallback_channels.iter().filter(|c| **c != to).cloned().collect();
     let passed = OutboxEntry {
         message,
         channel: to,
-        others,
-        tries: 0,
+        fallback_channels: others,
+        attempts: 0,
         next: now,
-        claimed: None,
-        passed_on: false,
+        claimed_until: None,
+        forwarded: false,
     };
     state.outbox.push(passed);
     enforce_capacity(state);
@@ -186,7 +186,7 @@ fn drop_expired(state: &mut NotifyState, now: Timestamp) {
 pub(crate) fn enforce_capacity(state: &mut NotifyState) {
     let mut lost = Vec::new();
     while state.outbox.len() > MAX_OUTBOX_MESSAGES {
-        let unclaimed = state.outbox.iter().enumerate().filter(|(_, e)| e.claimed.is_none());
+        let unclaimed = state.outbox.iter().enumerate().filter(|(_, e)| e.claimed_until.is_none());
         let least = unclaimed.min_by_key(|(i, e)| (e.message.severity, *i)).map_or(0, |(i, _)| i);
         lost.push(state.outbox.remove(least));
     }
@@ -195,10 +195,10 @@ pub(crate) fn enforce_capacity(state: &mut NotifyState) {
 
 fn record_dropped(state: &mut NotifyState, lost: &[OutboxEntry]) {
     for entry in lost {
-        state.day.lost += 1;
-        if state.day.lost_titles.len() < 20 {
+        state.day.dropped += 1;
+        if state.day.dropped_titles.len() < 20 {
             let title = format!("{}: {}", entry.channel, entry.message.title);
-            state.day.lost_titles.push(truncate_chars(&title, 300));
+            state.day.dropped_titles.push(truncate_chars(&title, 300));
         }
     }
 }

@@ -74,11 +74,11 @@ pub fn enqueue(state: &mut NotifyState, told: Vec<OutgoingMessage>, now: Timesta
     let entry = |t: OutgoingMessage| OutboxEntry {
         message: t.message,
         channel: t.channel,
-        others: t.fallback_channels,
-        tries: 0,
+        fallback_channels: t.fallback_channels,
+        attempts: 0,
         next: now,
-        claimed: None,
-        passed_on: false,
+        claimed_until: None,
+        forwarded: false,
     };
     state.outbox.extend(told.into_iter().map(entry));
     crate::outbox::enforce_capacity(state);
@@ -119,7 +119,7 @@ impl<'p> NotifyPlanner<'p> {
         mut message: ChannelMessage,
     ) {
         state.messages += 1;
-        let began = state.began.as_second();
+        let began = state.created_at.as_second();
         message.id = format!("{}-{began:x}-{}", self.policy.company, state.messages);
         self.messages.push(OutgoingMessage {
             channel: channel.clone(),
@@ -138,8 +138,8 @@ impl<'p> NotifyPlanner<'p> {
             at: self.now,
             title: crate::state::truncate_chars(title, 200),
             incidents: Vec::new(),
-            more: 0,
-            made: Vec::new(),
+            omitted: 0,
+            backups: Vec::new(),
             lines: Vec::new(),
             thread: None,
         }

@@ -36,7 +36,7 @@ const MAX_ROUNDS: usize = 3;
 /// Tries to write the memory while others write it too.
 const MAX_WRITE_ATTEMPTS: usize = 50;
 /// The memory was lost.
-const STATE_LOST: &str = FindingCode::StateLost.as_str();
+const STATE_LOST: &str = FindingCode::NotifyStateReset.as_str();
 
 /// What one look came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -48,9 +48,9 @@ pub struct NotifySummary {
     /// Problems that are open.
     pub open: usize,
     /// Messages that wait for a later try.
-    pub waiting: usize,
+    pub queued: usize,
     /// Why deliveries failed, by channel.
-    pub refused: BTreeMap<String, String>,
+    pub errors: BTreeMap<String, String>,
     /// A sign of life was given.
     pub heartbeat: bool,
 }
@@ -112,7 +112,7 @@ pub async fn process_events(
                 Err(refused) => {
                     looked.failed += 1;
                     tracing::warn!(channel = %entry.channel, id = entry.message.id, "not delivered: {refused}");
-                    looked.refused.insert(entry.channel.to_string(), refused.why.clone());
+                    looked.errors.insert(entry.channel.to_string(), refused.why.clone());
                 }
             }
         }
@@ -125,7 +125,7 @@ pub async fn process_events(
     looked.heartbeat = send_heartbeat(ground, &clock, &secrets, &http).await?;
     let found = ground.state_store.load(clock.now()).await?;
     looked.open = found.state.incidents.values().filter(|t| t.is_open()).count();
-    looked.waiting = found.state.outbox.len();
+    looked.queued = found.state.outbox.len();
     Ok(looked)
 }
 
@@ -197,15 +197,15 @@ fn handle_state_reset(
             let problem = DetectedProblem {
                 asset: NOTIFY.into(),
                 group: None,
-                what: STATE_LOST.into(),
+                code: STATE_LOST.into(),
                 severity: Severity::Critical,
-                why: format!(
+                message: format!(
                     "the memory {} can't be read ({}) and begins anew: what is still wrong is told again, and what was \
                      mended meanwhile is not",
                     ground.state_store.address(),
                     crate::state::truncate_chars(&why, 200)
                 ),
-                mend: shared::hints::commands::NOTIFY_LIST.into(),
+                hint: shared::hints::commands::NOTIFY_LIST.into(),
             };
             if let Some(planning) = NotifyPlanner::new(ground.policy, now) {
                 open_or_update_incident(&planning, state, NOTIFY, &problem, now);
@@ -327,7 +327,7 @@ pub async fn dry_run(
         .iter()
         .map(|e| OutgoingMessage {
             channel: e.channel.clone(),
-            fallback_channels: e.others.clone(),
+            fallback_channels: e.fallback_channels.clone(),
             message: e.message.clone(),
         })
         .collect();
@@ -364,8 +364,8 @@ fn test_message(policy: &Policy, channel: &Name, now: Timestamp) -> ChannelMessa
         at: now,
         title: format!("this is a test of the channel {channel}: nothing is wrong"),
         incidents: Vec::new(),
-        more: 0,
-        made: Vec::new(),
+        omitted: 0,
+        backups: Vec::new(),
         lines: Vec::new(),
         thread: None,
     }

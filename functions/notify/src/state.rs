@@ -25,7 +25,7 @@ pub struct NotifyState {
     /// Version of this document.
     pub version: u32,
     /// When the first look was.
-    pub began: Timestamp,
+    pub created_at: Timestamp,
     /// Counts the messages: part of each one's id.
     #[serde(default)]
     pub messages: u64,
@@ -37,7 +37,7 @@ pub struct NotifyState {
     pub incidents: BTreeMap<String, TrackedIncident>,
     /// Problems beyond [`MOST_INCIDENTS`], by function.
     #[serde(default)]
-    pub beyond: BTreeMap<String, usize>,
+    pub untracked: BTreeMap<String, usize>,
     /// The newest point of each asset.
     #[serde(default)]
     pub assets: BTreeMap<String, LatestAssetPoint>,
@@ -65,10 +65,10 @@ pub struct NotifyState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReporterState {
     /// The end of the newest run that was heard of.
-    pub heard: Timestamp,
+    pub last_heard_at: Timestamp,
     /// The end of the newest run that looked at everything: what it did not find is mended.
     #[serde(default)]
-    pub whole: Option<Timestamp>,
+    pub last_full_run_at: Option<Timestamp>,
     /// The newest runs, to know one that is heard twice.
     #[serde(default)]
     pub runs: VecDeque<String>,
@@ -84,25 +84,25 @@ pub struct TrackedIncident {
     /// Its group.
     pub group: Option<String>,
     /// A fixed word.
-    pub what: String,
+    pub code: String,
     /// Who says so.
-    pub by: BTreeMap<String, ReportedSeverity>,
+    pub reported_by: BTreeMap<String, ReportedSeverity>,
     /// How bad it is, or was at last.
     pub severity: Severity,
     /// In words.
-    pub why: String,
+    pub message: String,
     /// What to do.
-    pub mend: String,
+    pub hint: String,
     /// Since when.
     pub since: Timestamp,
     /// Since when it is as bad as it is.
-    pub risen: Timestamp,
+    pub severity_since: Timestamp,
     /// Since when nobody says so any more.
     #[serde(default)]
-    pub gone: Option<Timestamp>,
+    pub cleared_at: Option<Timestamp>,
     /// When it counted as mended.
     #[serde(default)]
-    pub closed: Option<Timestamp>,
+    pub resolved_at: Option<Timestamp>,
     /// How often it came back.
     #[serde(default)]
     pub flaps: u32,
@@ -111,13 +111,13 @@ pub struct TrackedIncident {
     pub step: u32,
     /// When another incident last said the same: of alarms.
     #[serde(default)]
-    pub covered: Option<Timestamp>,
+    pub inhibited_at: Option<Timestamp>,
     /// The channels that were told, and how bad it was then.
     #[serde(default)]
-    pub told: BTreeMap<Name, Severity>,
+    pub notified: BTreeMap<Name, Severity>,
     /// The backup that it is about.
     #[serde(default)]
-    pub made: Option<BackupInfo>,
+    pub backup: Option<BackupInfo>,
 }
 
 /// Who says that something is wrong.
@@ -126,13 +126,13 @@ pub struct ReportedSeverity {
     /// How bad.
     pub severity: Severity,
     /// When, at last.
-    pub seen: Timestamp,
+    pub last_seen_at: Timestamp,
 }
 
 impl TrackedIncident {
     /// Whether it is wrong now, or counts as it.
     pub fn is_open(&self) -> bool {
-        self.closed.is_none()
+        self.resolved_at.is_none()
     }
 }
 
@@ -155,15 +155,15 @@ pub struct ActiveRestore {
     /// What is recovered.
     pub asset: String,
     /// What is restored, in words.
-    pub what: String,
+    pub description: String,
     /// Since when.
     pub since: Timestamp,
     /// Its phase.
     pub phase: String,
     /// The newest sign of life.
-    pub heard: Timestamp,
+    pub last_heard_at: Timestamp,
     /// The newest message about it.
-    pub told: Timestamp,
+    pub last_update_at: Timestamp,
     /// When it ended; remembered for a day, so that what is heard late does not begin it again.
     #[serde(default)]
     pub ended: Option<Timestamp>,
@@ -177,18 +177,18 @@ pub struct OutboxEntry {
     /// Where it goes.
     pub channel: Name,
     /// Where it may go instead, in order.
-    pub others: Vec<Name>,
+    pub fallback_channels: Vec<Name>,
     /// Tries so far.
     #[serde(default)]
-    pub tries: u32,
+    pub attempts: u32,
     /// Not before this time.
     pub next: Timestamp,
     /// Another notifier is sending it until this time.
     #[serde(default)]
-    pub claimed: Option<Timestamp>,
+    pub claimed_until: Option<Timestamp>,
     /// It went to another channel as well.
     #[serde(default)]
-    pub passed_on: bool,
+    pub forwarded: bool,
 }
 
 /// What happened since the digest.
@@ -200,17 +200,17 @@ pub struct DigestCounters {
     /// Incidents that were mended.
     pub resolved: u64,
     /// Points that were made.
-    pub made: u64,
+    pub backups_made: u64,
     /// Bytes of them, where known.
     pub bytes: u64,
     /// The newest of them.
     pub newest: VecDeque<BackupInfo>,
     /// Messages that could not be delivered in a day.
-    pub lost: u64,
+    pub dropped: u64,
     /// What they were.
-    pub lost_titles: Vec<String>,
+    pub dropped_titles: Vec<String>,
     /// Tries to deliver that failed.
-    pub failed_tries: u64,
+    pub failed_attempts: u64,
 }
 
 impl NotifyState {
@@ -218,11 +218,11 @@ impl NotifyState {
     pub fn new(now: Timestamp) -> Self {
         Self {
             version: STATE_VERSION,
-            began: now,
+            created_at: now,
             messages: 0,
             sources: BTreeMap::new(),
             incidents: BTreeMap::new(),
-            beyond: BTreeMap::new(),
+            untracked: BTreeMap::new(),
             assets: BTreeMap::new(),
             recoveries: BTreeMap::new(),
             outbox: Vec::new(),
@@ -236,19 +236,22 @@ impl NotifyState {
     /// Takes back what a clock that ran ahead has written: nothing was before now.
     pub(crate) fn clamp_future_timestamps(&mut self, now: Timestamp) {
         let back = |t: &mut Timestamp| *t = (*t).min(now);
-        back(&mut self.began);
+        back(&mut self.created_at);
         for source in self.sources.values_mut() {
-            back(&mut source.heard);
-            source.whole.iter_mut().for_each(back);
+            back(&mut source.last_heard_at);
+            source.last_full_run_at.iter_mut().for_each(back);
         }
         for t in self.incidents.values_mut() {
             back(&mut t.since);
-            back(&mut t.risen);
-            [&mut t.gone, &mut t.closed, &mut t.covered].into_iter().flatten().for_each(back);
-            t.by.values_mut().for_each(|s| back(&mut s.seen));
+            back(&mut t.severity_since);
+            [&mut t.cleared_at, &mut t.resolved_at, &mut t.inhibited_at]
+                .into_iter()
+                .flatten()
+                .for_each(back);
+            t.reported_by.values_mut().for_each(|s| back(&mut s.last_seen_at));
         }
         for r in self.recoveries.values_mut() {
-            [&mut r.since, &mut r.heard, &mut r.told].into_iter().for_each(back);
+            [&mut r.since, &mut r.last_heard_at, &mut r.last_update_at].into_iter().for_each(back);
             r.ended.iter_mut().for_each(back);
         }
         for newest in self.assets.values_mut() {
@@ -262,7 +265,8 @@ impl NotifyState {
                 entry.next = now;
             }
             // Another notifier's clock may be a little ahead of ours; its claim holds all the same.
-            entry.claimed = entry.claimed.filter(|c| *c <= now + crate::outbox::CLAIM_TTL * 2);
+            entry.claimed_until =
+                entry.claimed_until.filter(|c| *c <= now + crate::outbox::CLAIM_TTL * 2);
         }
         self.heartbeat.iter_mut().for_each(back);
     }
@@ -270,10 +274,12 @@ impl NotifyState {
     /// The source of this name, heard of at a time.
     pub(crate) fn reporter_mut(&mut self, name: &str, at: Timestamp) -> &mut ReporterState {
         if !self.sources.contains_key(name) && self.sources.len() >= MAX_REPORTERS {
-            let oldest = self.sources.iter().min_by_key(|(_, s)| s.heard).map(|(n, _)| n.clone());
+            let oldest =
+                self.sources.iter().min_by_key(|(_, s)| s.last_heard_at).map(|(n, _)| n.clone());
             oldest.and_then(|n| self.sources.remove(&n));
         }
-        let new = || ReporterState { heard: at, whole: None, runs: VecDeque::new() };
+        let new =
+            || ReporterState { last_heard_at: at, last_full_run_at: None, runs: VecDeque::new() };
         self.sources.entry(name.to_owned()).or_insert_with(new)
     }
 }
@@ -288,7 +294,7 @@ impl ReporterState {
         while self.runs.len() > MAX_REMEMBERED_RUNS {
             self.runs.pop_front();
         }
-        self.heard = self.heard.max(end);
+        self.last_heard_at = self.last_heard_at.max(end);
         true
     }
 }

@@ -57,7 +57,7 @@ async fn copy_snapshots(world: &RunContext<'_>, request: &RunRequest, report: &m
             Err(e) => report.push_finding(Finding::new(
                 Severity::Warning,
                 &key,
-                FindingCode::KeyUnknown,
+                FindingCode::KmsKeyNotReadable,
                 e.to_string(),
                 e.hint(),
             )),
@@ -74,7 +74,7 @@ async fn copy_snapshots(world: &RunContext<'_>, request: &RunRequest, report: &m
         report.push_finding(Finding::new(
             Severity::Info,
             "offsite",
-            FindingCode::Waiting,
+            FindingCode::CopiesQueued,
             why,
             mend,
         ));
@@ -103,7 +103,7 @@ fn ensure_same_copy(
     let marks = HoldfastTags::from_tags(copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     let why = match there {
         None => "something of that name was there and is gone",
-        Some(point) if !point.marks.is_same_step(&marks) => {
+        Some(point) if !point.tags.is_same_step(&marks) => {
             "something else has that name: of another database, owner, reason or source"
         }
         Some(RecoveryPoint { state: RecoveryPointState::Failed(_), .. }) => {
@@ -138,7 +138,7 @@ async fn apply_action(world: &RunContext<'_>, action: &SnapshotCopyAction) -> Ac
         Err(e) => return Err(e),
     }
     let (what, place) = (copy.id.clone(), to.to_string());
-    let made = Artifact { what, place, bytes: None, seconds: None };
+    let made = Artifact { key: what, location: place, bytes: None, seconds: None };
     Ok(StepSuccess::with_artifact(format!("{} is on its way", copy.id), made))
 }
 

@@ -64,7 +64,7 @@ fn copy_tasks<'a>(
             let (name, there) = (to.bucket.as_ref()?, Location::for_destination(policy, &copy.to)?);
             let home = Location::home_from_policy(policy);
             let home = Location { region: bucket.region.clone().unwrap_or(home.region), ..home };
-            let schedule = copy.when.as_ref().map(|w| CronSchedule::new(w, &policy.time_zone));
+            let schedule = copy.schedule.as_ref().map(|w| CronSchedule::new(w, &policy.time_zone));
             let task = ObjectCopyTask {
                 group,
                 from: bucket.bucket.as_str(),
@@ -89,7 +89,7 @@ fn copy_objective(
     copy: &ObjectCopyRule,
     now: jiff::Timestamp,
 ) -> Option<AgeObjective> {
-    let each = match &copy.when {
+    let each = match &copy.schedule {
         Some(when) => schedule_interval(when, &policy.time_zone, now),
         None => Some(jiff::SignedDuration::ZERO), // Every run sweeps.
     };
@@ -107,7 +107,9 @@ fn is_requested(
         copy.prefixes.is_empty() || copy.prefixes.iter().any(|p| key.starts_with(p.as_str()))
     };
     match &request.object {
-        Some((name, key)) => copy.on_create && name == bucket.bucket.as_str() && begins(key),
+        Some((name, key)) => {
+            copy.on_object_created && name == bucket.bucket.as_str() && begins(key)
+        }
         None => request.assets.is_empty() || request.assets.iter().any(named),
     }
 }

@@ -48,7 +48,7 @@ impl fmt::Display for SnapshotCopyAction {
         write!(
             f,
             "copy {} to {to} as {}",
-            copy.source.rsplit(":snapshot:").next().unwrap_or_default(),
+            copy.source_arn.rsplit(":snapshot:").next().unwrap_or_default(),
             copy.id
         )
     }
@@ -147,7 +147,7 @@ pub fn plan(
                 source_points: &mine,
                 destination_points: &there,
             };
-            let transfers = mine.iter().copied().filter(|p| p.marks.transfer);
+            let transfers = mine.iter().copied().filter(|p| p.tags.transfer);
             let transfers: Vec<_> = transfers.filter(|p| p.is_owned_by(&policy.owner())).collect();
             let (sent, findings) = missing_copies(&pair, database, &place, now);
             out.plan.findings.extend(findings.into_iter().map(|f| f.in_group(group_name)));
@@ -179,7 +179,7 @@ pub fn plan(
         let mut due = due.remove(place).unwrap_or_default();
         // Everybody's copies use up the quota, not only ours.
         let busy = fleet.points.iter().filter(|p| p.state == RecoveryPointState::InFlight).count();
-        let most = due.first().and_then(|d| d.destination.in_flight);
+        let most = due.first().and_then(|d| d.destination.max_concurrent_copies);
         let most = most.map_or(MAX_COPIES_IN_FLIGHT, |n| n.get() as usize);
         let free = most.saturating_sub(busy);
         due.sort_by_key(|d| (d.rank, d.newest, d.sent.source.arn.clone()));
@@ -229,7 +229,7 @@ fn missing_copies<'a>(
 }
 
 fn is_copy(p: &RecoveryPoint) -> bool {
-    p.marks.copy_of.is_some() || p.source_arn.is_some()
+    p.tags.copy_of.is_some() || p.source_arn.is_some()
 }
 
 impl CopyPlanner<'_> {
@@ -268,7 +268,7 @@ impl CopyPlanner<'_> {
                         format!("it is not known whether {key} may be used by another account");
                     return self.reject_copy(
                         d,
-                        FindingCode::KeyUnknown,
+                        FindingCode::KmsKeyNotReadable,
                         why,
                         "allow kms:DescribeKey on that key",
                     );
@@ -281,17 +281,17 @@ impl CopyPlanner<'_> {
             self.plan_destination_copy(d, source, Some(account));
             return true;
         }
-        if managed && d.destination.transfer_key.is_none() {
+        if managed && d.destination.reencrypt_kms_key.is_none() {
             let why =
                 format!("{} is under AWS's own key, which no other account can use", source.id);
             let mend = format!(
-                "write transfer_key in the destination {}: a key of yours, shared with it",
+                "write reencrypt_kms_key in the destination {}: a key of yours, shared with it",
                 d.rule.to
             );
-            return self.reject_copy(d, FindingCode::KeyCannotLeave, why, &mend);
+            return self.reject_copy(d, FindingCode::KmsKeyNotShareable, why, &mend);
         }
         let of_source =
-            |t: &&&RecoveryPoint| t.marks.copy_of.as_deref() == Some(source.arn.as_str());
+            |t: &&&RecoveryPoint| t.tags.copy_of.as_deref() == Some(source.arn.as_str());
         let mine: Vec<&RecoveryPoint> = d.transfers.iter().filter(of_source).copied().collect();
         if mine.iter().any(|t| t.state == RecoveryPointState::InFlight) {
             return false;
@@ -321,8 +321,9 @@ impl CopyPlanner<'_> {
     ) {
         let source = d.sent.source;
         let mut marks = source_tags(source);
-        marks.extend(source.marks.slot.clone().map(|s| (mark::SLOT, s)));
-        let also: Vec<_> = source.marks.also.iter().map(|(r, s)| (r.as_str(), s.clone())).collect();
+        marks.extend(source.tags.slot.clone().map(|s| (mark::SLOT, s)));
+        let also: Vec<_> =
+            source.tags.additional_reasons.iter().map(|(r, s)| (r.as_str(), s.clone())).collect();
         marks.extend(name::additional_reasons_tag(&also).0.map(|also| (mark::ALSO, also)));
         let tail = snapshot_suffix(self.policy, d, account.is_some());
         let (id, tags) = self.copy_id_and_tags(d, &d.place, &tail, marks);
@@ -331,9 +332,9 @@ impl CopyPlanner<'_> {
         });
         let because = format!("{} wants it ({}); {age}", d.rule.to, d.sent.keep_reasons.join(", "));
         // Aurora can't encrypt on copy (CopyDBClusterSnapshot), so a key for an unencrypted cluster snapshot is an error.
-        let keyed = source.encrypted || source.family == DatabaseKind::Instance;
+        let keyed = source.encrypted || source.kind == DatabaseKind::Instance;
         let copy = SnapshotCopyRequest {
-            source: from.arn.clone(),
+            source_arn: from.arn.clone(),
             id,
             kms_key: d.destination.kms_key.as_ref().filter(|_| keyed).map(ToString::to_string),
             // One group is of one engine: of a source under any other, the copy takes the destination's default.
@@ -345,7 +346,7 @@ impl CopyPlanner<'_> {
         };
         let share = account.map(|account| (from.id.clone(), account));
         let action =
-            SnapshotCopyAction::Copy { to: d.place.clone(), family: source.family, share, copy };
+            SnapshotCopyAction::Copy { to: d.place.clone(), family: source.kind, share, copy };
         self.plan.push_step(&d.database.id, action, because);
     }
 
@@ -357,16 +358,15 @@ impl CopyPlanner<'_> {
         marks.push((mark::TRANSFER, "true".to_owned()));
         let home = Location::home_from_policy(self.policy);
         let (id, tags) = self.copy_id_and_tags(d, &home, &tail, marks);
-        let key = d.destination.transfer_key.as_ref().filter(|_| source.encrypted);
+        let key = d.destination.reencrypt_kms_key.as_ref().filter(|_| source.encrypted);
         let copy = SnapshotCopyRequest {
-            source: source.arn.clone(),
+            source_arn: source.arn.clone(),
             id,
             kms_key: key.map(ToString::to_string),
             option_group: None,
             tags,
         };
-        let action =
-            SnapshotCopyAction::Copy { to: home, family: source.family, share: None, copy };
+        let action = SnapshotCopyAction::Copy { to: home, family: source.kind, share: None, copy };
         self.plan.push_step(&d.database.id, action, "RDS can't share it as it is");
     }
 
@@ -401,7 +401,7 @@ fn source_tags(source: &RecoveryPoint) -> Vec<(&'static str, String)> {
 fn snapshot_suffix(policy: &Policy, d: &PendingCopy<'_>, other: bool) -> String {
     let source = d.sent.source;
     let at =
-        source.marks.slot.clone().or_else(|| source.data_time.map(format_slot)).unwrap_or_default();
+        source.tags.slot.clone().or_else(|| source.data_time.map(format_slot)).unwrap_or_default();
     let from =
         if other { format!("-{}", policy.home_or_placeholder().account) } else { String::new() };
     format!("{}-{at}{from}", source.reason())

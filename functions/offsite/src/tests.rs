@@ -16,14 +16,14 @@ fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_
     let tags = shared::name::holdfast_tags(&policy.owner(), &orders, "daily", more);
     let marks = HoldfastTags::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     let copy = SnapshotCopyRequest {
-        source: source.arn.clone(),
+        source_arn: source.arn.clone(),
         id: "s".into(),
         kms_key: None,
         option_group: None,
         tags,
     };
     let there = |change: fn(&mut RecoveryPoint)| {
-        let mut there = RecoveryPoint { marks: marks.clone(), ..source.clone() };
+        let mut there = RecoveryPoint { tags: marks.clone(), ..source.clone() };
         change(&mut there);
         let refused = OperationError {
             kind: OperationErrorKind::Exists,
@@ -35,11 +35,11 @@ fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_
     assert_eq!(there(|p| p.state = RecoveryPointState::InFlight), Ok(()));
     let others: [fn(&mut RecoveryPoint); 6] = [
         |p| p.state = RecoveryPointState::Failed("failed".into()),
-        |p| p.marks = HoldfastTags::default(),
-        |p| p.marks.owner = Some("acme@111122223333/eu-central-1".into()),
-        |p| p.marks.copy_of = Some("arn:of-another".into()),
-        |p| p.marks.data_time = None,
-        |p| p.marks.transfer = true,
+        |p| p.tags = HoldfastTags::default(),
+        |p| p.tags.owner = Some("acme@111122223333/eu-central-1".into()),
+        |p| p.tags.copy_of = Some("arn:of-another".into()),
+        |p| p.tags.data_time = None,
+        |p| p.tags.transfer = true,
     ];
     for (i, change) in others.into_iter().enumerate() {
         let error = there(change).expect_err("it is another");

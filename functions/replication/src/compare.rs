@@ -145,7 +145,14 @@ mod tests {
     fn object(key: &str, size: u64, etag: &str, time: &str) -> S3Object {
         let modified = at(&format!("2026-11-20T{time}:00Z"));
         let class = "STANDARD".into();
-        S3Object { key: key.into(), size, etag: etag.into(), modified, class, restored: false }
+        S3Object {
+            key: key.into(),
+            size,
+            etag: etag.into(),
+            modified,
+            storage_class: class,
+            restored: false,
+        }
     }
 
     fn compared(pairs: Vec<ObjectPair>, now: &str) -> ListingComparison {
@@ -221,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_is_not_chosen() {
-        let cold = S3Object { class: "GLACIER".into(), ..object("k", 1, "a", "09:00") };
+        let cold = S3Object { storage_class: "GLACIER".into(), ..object("k", 1, "a", "09:00") };
         let warm = object("k", 1, "a", "09:00");
         let pairs = vec![
             ObjectPair::Both(warm.clone(), cold.clone()),

@@ -143,7 +143,7 @@ pub(crate) async fn observe(world: &RunContext<'_>, request: &RunRequest) -> Rep
 fn is_monitored(policy: &Policy, bucket: &BucketGroup) -> bool {
     bucket.versioning
         || bucket.encryption.is_some()
-        || bucket.noncurrent_versions.is_some()
+        || bucket.noncurrent_version_expiration.is_some()
         || replica_bucket(policy, bucket).is_some()
 }
 
@@ -168,7 +168,7 @@ async fn observe_bucket(
     if bucket.encryption.is_some() {
         seen.encryption = Some(source.default_encryption(name).await?);
     }
-    if bucket.noncurrent_versions.is_some() {
+    if bucket.noncurrent_version_expiration.is_some() {
         seen.noncurrent = Some(source.noncurrent_expirations(name).await?);
     }
     if let (Some((to, place)), Some(asked)) =

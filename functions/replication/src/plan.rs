@@ -83,8 +83,8 @@ fn asset_status(
         offsite_age_seconds: replicated.map(|r| replication_lag(r, now).as_secs()),
         offsite_wanted: bucket.replication.is_some(),
         coverage: if look.is_ok() { AssetCoverage::Watched } else { AssetCoverage::NotObserved },
-        worst: findings.iter().map(|f| f.severity).max(),
-        why: findings.iter().map(|f| f.why.clone()).collect(),
+        max_severity: findings.iter().map(|f| f.severity).max(),
+        messages: findings.iter().map(|f| f.message.clone()).collect(),
         ..AssetStatus::new(group.to_string(), bucket.bucket.to_string())
     }
 }
@@ -124,7 +124,7 @@ fn evaluate_bucket(
             return vec![Finding::new(
                 Severity::Critical,
                 name,
-                FindingCode::Gap,
+                FindingCode::ObservationFailed,
                 e.to_string(),
                 observation_hint(e),
             )];
@@ -136,12 +136,17 @@ fn evaluate_bucket(
     };
     if let Some(versioning) = seen.versioning.filter(|v| *v != BucketVersioning::Enabled) {
         let why = format!("versioning is {versioning}: what is overwritten or deleted is lost");
-        find(Severity::Critical, FindingCode::Versioning, why, "switch the bucket's versioning on");
+        find(
+            Severity::Critical,
+            FindingCode::VersioningOff,
+            why,
+            "switch the bucket's versioning on",
+        );
     }
     if let (Some(wanted), Some(set)) = (bucket.encryption, &seen.encryption) {
         check_encryption(wanted, set.as_ref().map(|e| e.algorithm.as_str()), &mut find);
     }
-    if let (Some(period), Some(rules)) = (&bucket.noncurrent_versions, &seen.noncurrent) {
+    if let (Some(period), Some(rules)) = (&bucket.noncurrent_version_expiration, &seen.noncurrent) {
         check_noncurrent_versions(period.duration(), rules, &mut find);
     }
     if let (Some(asked), Some(replicated)) = (&bucket.replication, &seen.replication) {
@@ -170,16 +175,16 @@ fn check_encryption(wanted: BucketEncryption, set: Option<&str>, find: FindingSi
         | (BucketEncryption::Kms, Some("aws:kms" | "aws:kms:dsse")) => {}
         (BucketEncryption::Aes256, Some(set)) => {
             let why = format!("default encryption is {set}, the policy says AES256");
-            find(Severity::Warning, FindingCode::Encryption, why, mend);
+            find(Severity::Warning, FindingCode::EncryptionDiffers, why, mend);
         }
         (BucketEncryption::Kms, set) => {
             let set = set.unwrap_or("off");
             let why = format!("default encryption is {set}, the policy says aws:kms");
-            find(Severity::Critical, FindingCode::Encryption, why, mend);
+            find(Severity::Critical, FindingCode::EncryptionDiffers, why, mend);
         }
         (BucketEncryption::Aes256, None) => {
             let why = "default encryption is off, the policy says AES256".into();
-            find(Severity::Critical, FindingCode::Encryption, why, mend);
+            find(Severity::Critical, FindingCode::EncryptionDiffers, why, mend);
         }
     }
 }
@@ -232,7 +237,7 @@ fn check_rules(asked: &BucketReplication, replicated: &ReplicatedBucket, find: F
             format!("a replication rule to {to} {why}: what is written now is not replicated");
         find(
             Severity::Critical,
-            FindingCode::NoRule,
+            FindingCode::RuleMissing,
             why,
             "enable a rule of the whole bucket to that bucket",
         );
@@ -244,7 +249,7 @@ fn check_rules(asked: &BucketReplication, replicated: &ReplicatedBucket, find: F
             some.join(", ")
         );
         let mend = "let a rule take in the whole bucket, or write the prefixes that are meant into replication.prefixes";
-        find(Severity::Warning, FindingCode::RuleNarrow, why, mend);
+        find(Severity::Warning, FindingCode::ReplicationRuleNarrow, why, mend);
     }
     if *versioning != BucketVersioning::Enabled {
         let why =
@@ -269,7 +274,7 @@ fn check_comparison(
         let why = format!("there was no time to compare with {to} beyond \"{key}\"");
         find(
             Severity::Critical,
-            FindingCode::Unfinished,
+            FindingCode::RunUnfinished,
             why,
             "give the function more time, or run it by hand, which has no end",
         );
@@ -296,7 +301,7 @@ fn check_comparison(
         let few = c.overdue <= u64::from(asked.tolerance) && !told;
         find(
             if few { Severity::Warning } else { Severity::Critical },
-            FindingCode::Lag,
+            FindingCode::ReplicationLag,
             why,
             "look at the replication status of that object: HEAD shows PENDING or FAILED",
         );
@@ -313,7 +318,7 @@ fn check_comparison(
         );
         find(
             Severity::Critical,
-            FindingCode::Missing,
+            FindingCode::DatabaseMissing,
             why,
             "objects from before the rule need S3 Batch Replication; else look at their replication status",
         );
@@ -325,7 +330,7 @@ fn check_comparison(
         );
         find(
             Severity::Info,
-            FindingCode::Extra,
+            FindingCode::ReplicaExtra,
             why,
             "deletes are not replicated unless a rule says so",
         );
@@ -341,14 +346,14 @@ fn check_samples(replicated: &ReplicatedBucket, find: FindingSink<'_>) {
                 let why = format!("\"{key}\" has other bytes in the replica {to}");
                 find(
                     Severity::Critical,
-                    FindingCode::Differs,
+                    FindingCode::ReplicaDiffers,
                     why,
                     "find out which side is right, and who writes to the replica",
                 );
             }
             SampleResult::Unreadable(why, mend) => {
                 let why = format!("\"{key}\" could not be compared with its replica: {why}");
-                find(Severity::Critical, FindingCode::Unread, why, mend);
+                find(Severity::Critical, FindingCode::ReplicaNotReadable, why, mend);
             }
         }
     }

@@ -49,8 +49,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn policy() -> Policy {
     let yaml = "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
         destinations: {virginia: {region: us-east-1}}, \
-        databases: {fleet: {select: {like: [\"*-prod\"]}, objectives: {max_age: 25h, rpo: 25h, rto: 4h}, \
-          snapshots: {daily: {when: {cron: \"0 2 * * *\"}, keep: {for: 90d}}}, \
+        databases: {fleet: {select: {include: [\"*-prod\"]}, objectives: {max_age: 25h, rpo: 25h, rto: 4h}, \
+          snapshots: {daily: {schedule: {cron: \"0 2 * * *\"}, keep: {for: 90d}}}, \
           copies: [{to: virginia, of: [daily], keep: {for: 90d}, max_age: 26h}]}}, \
         costs: {monthly_budget: 4200, quota: 60TiB, snapshot_change: 3%}, \
         audit: {bucket: acme-audit, keep: 1y}}";
@@ -84,13 +84,13 @@ fn fleet_input(assets: usize, days: i64, now: Timestamp, well: bool) -> ReportIn
                 format!("its newest good point is {}h old, over the objective of 25h", age / 3600);
             let run = "run `holdfast run snapshot`";
             facts.findings.push(
-                Finding::new(Severity::Critical, &asset, FindingCode::Stale, &text, run)
+                Finding::new(Severity::Critical, &asset, FindingCode::BackupStale, &text, run)
                     .in_group("fleet"),
             );
             why.push(text);
         }
         facts.statuses.push(AssetStatus {
-            newest: Some(format!("{asset}-daily-202611200200")),
+            newest_point: Some(format!("{asset}-daily-202611200200")),
             group: "fleet".into(),
             age_seconds: Some(age),
             max_age_seconds: Some(25 * 3600),
@@ -99,8 +99,8 @@ fn fleet_input(assets: usize, days: i64, now: Timestamp, well: bool) -> ReportIn
             offsite_wanted: true,
             max_age_derived: false,
             coverage: AssetCoverage::Watched,
-            worst: late.then_some(Severity::Critical),
-            why,
+            max_severity: late.then_some(Severity::Critical),
+            messages: why,
             asset: asset.clone(),
         });
         events.extend(audit_events(i, &asset, now));
@@ -108,9 +108,9 @@ fn fleet_input(assets: usize, days: i64, now: Timestamp, well: bool) -> ReportIn
     }
     if !well {
         facts.unobserved_locations.push(UnobservedLocation {
-            place: "us-east-1 in 111122223333".into(),
-            why: "describe snapshots: AccessDenied: not authorized to perform rds:DescribeDBSnapshots".into(),
-            mend: "allow rds:DescribeDBSnapshots there".into(),
+            location: "us-east-1 in 111122223333".into(),
+            message: "describe snapshots: AccessDenied: not authorized to perform rds:DescribeDBSnapshots".into(),
+            hint: "allow rds:DescribeDBSnapshots there".into(),
         });
     }
     events.sort_by_key(|e| e.at);

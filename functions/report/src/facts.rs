@@ -86,11 +86,11 @@ pub struct AssetStorage {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct UnobservedLocation {
     /// Where.
-    pub place: String,
+    pub location: String,
     /// What was asked, and what came back.
-    pub why: String,
+    pub message: String,
     /// What to do about it.
-    pub mend: String,
+    pub hint: String,
 }
 
 /// One line of the audit trail that the page counts with.

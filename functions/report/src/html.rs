@@ -77,7 +77,7 @@ fn render_header(page: &StatusPageData) -> Markup {
     markup! {
         header class={ "top " (s.state.as_str()) } {
             p.kicker { (page.policy) " \u{b7} backups" }
-            h1 { (s.sentence) }
+            h1 { (s.headline) }
             p #old hidden { "This page is old: nothing wrote it for " span #hours {} ". Trust nothing on it; see why " code { (shared::hints::commands::REPORT) } " does not run." }
             p.written { "Looked at " time #written datetime=(page.at.to_string()) { (format_time(page.at)) " UTC" } "." }
             ul.tally aria-label="Assets by state" {
@@ -87,14 +87,14 @@ fn render_header(page: &StatusPageData) -> Markup {
             }
             dl.facts {
                 @if let Some(newest) = &s.newest {
-                    div { dt { "Newest backup" } dd { (text::format_age(newest.age_seconds)) " ago" small { (s.newest_of.as_deref().unwrap_or_default()) @if let Some(b) = newest.bytes { ", " (text::format_size(b)) } } } }
+                    div { dt { "Newest backup" } dd { (text::format_age(newest.age_seconds)) " ago" small { (s.newest_asset.as_deref().unwrap_or_default()) @if let Some(b) = newest.bytes { ", " (text::format_size(b)) } } } }
                 }
                 div { dt { "Recovery points" } dd { (format_count(s.points)) small { (text::format_size(s.bytes)) " stored" } } }
                 @if let Some(cost) = page.costs.total.so_far {
                     div { dt { "This month" } dd { (text::format_amount(cost, &page.costs)) small { @if let Some(f) = page.costs.total.forecast { (text::format_amount(f, &page.costs)) " forecast" } @if page.costs.total.at_most { ", at most" } } } }
                 }
                 @if let Some(success) = page.success {
-                    div { dt { "Success, 30 days" } dd { @match success.rate { Some(r) => (text::format_rate(r)), None => "\u{2013}" } small { @if success.done + success.failed == 0 { "nothing was recorded" } @else { (success.done) " of " (success.done + success.failed) } } } }
+                    div { dt { "Success, 30 days" } dd { @match success.rate { Some(r) => (text::format_rate(r)), None => "\u{2013}" } small { @if success.succeeded + success.failed == 0 { "nothing was recorded" } @else { (success.succeeded) " of " (success.succeeded + success.failed) } } } }
                 }
             }
         }
@@ -107,7 +107,7 @@ const MAX_RECOMMENDATIONS: usize = 25;
 const MAX_NAMES: usize = 12;
 
 fn render_recommendations(page: &StatusPageData) -> Markup {
-    if page.mends.is_empty() {
+    if page.recommendations.is_empty() {
         return markup! {};
     }
     let state = |s| match s {
@@ -119,33 +119,33 @@ fn render_recommendations(page: &StatusPageData) -> Markup {
         section aria-labelledby="mends" {
             h2 #mends { "What to do" }
             ol.mends {
-                @for mend in page.mends.iter().take(MAX_RECOMMENDATIONS) {
+                @for mend in page.recommendations.iter().take(MAX_RECOMMENDATIONS) {
                     li {
                         (render_state(state(mend.severity))) " "
-                        strong { (mend.of.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ")) @if mend.of.len() > MAX_NAMES { " and " (mend.of.len() - MAX_NAMES) " more" } }
-                        p { (mend.why) @if mend.of.len() > 1 { span.dim { " (the first of them)" } } }
-                        p.mend { (text::render_code(&mend.mend)) }
+                        strong { (mend.assets.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ")) @if mend.assets.len() > MAX_NAMES { " and " (mend.assets.len() - MAX_NAMES) " more" } }
+                        p { (mend.message) @if mend.assets.len() > 1 { span.dim { " (the first of them)" } } }
+                        p.mend { (text::render_code(&mend.hint)) }
                     }
                 }
             }
-            @if page.mends.len() > MAX_RECOMMENDATIONS { p.dim { "And " (page.mends.len() - MAX_RECOMMENDATIONS) " more in report.json." } }
+            @if page.recommendations.len() > MAX_RECOMMENDATIONS { p.dim { "And " (page.recommendations.len() - MAX_RECOMMENDATIONS) " more in report.json." } }
         }
     }
 }
 
 fn render_unobserved(page: &StatusPageData) -> Markup {
-    if page.gaps.is_empty() && page.elsewhere.is_empty() {
+    if page.unobserved.is_empty() && page.host_directories.is_empty() {
         return markup! {};
     }
     markup! {
         section aria-labelledby="unseen" {
             h2 #unseen { "Not seen" }
-            @if !page.gaps.is_empty() {
+            @if !page.unobserved.is_empty() {
                 p { "Nothing is concluded about these places; what lies there may be good or gone." }
-                ul.unseen { @for gap in page.gaps.iter().take(MAX_RECOMMENDATIONS) { li { strong { (gap.place) } ": " (gap.why) @if !gap.mend.is_empty() { p.mend { (text::render_code(&gap.mend)) } } } } }
+                ul.unseen { @for gap in page.unobserved.iter().take(MAX_RECOMMENDATIONS) { li { strong { (gap.location) } ": " (gap.message) @if !gap.hint.is_empty() { p.mend { (text::render_code(&gap.hint)) } } } } }
             }
-            @if !page.elsewhere.is_empty() {
-                p { (format_plural(page.elsewhere.len(), "directory", "directories")) " of hosts can only be seen there, by a page of their own: " (page.elsewhere.join(", ")) "." }
+            @if !page.host_directories.is_empty() {
+                p { (format_plural(page.host_directories.len(), "directory", "directories")) " of hosts can only be seen there, by a page of their own: " (page.host_directories.join(", ")) "." }
             }
         }
     }

@@ -47,7 +47,7 @@ pub async fn run(world: &RunContext<'_>, _request: &RunRequest) -> RunReport {
         report.push_finding(Finding::new(
             Severity::Critical,
             "page",
-            FindingCode::NotWritten,
+            FindingCode::PageWriteFailed,
             e.to_string(),
             hint,
         ));

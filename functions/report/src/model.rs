@@ -23,15 +23,15 @@ pub struct StatusPageData {
     /// The fleet at a glance.
     pub summary: PageSummary,
     /// What to do, the worst first; each thing once, with all that it is for.
-    pub mends: Vec<RecommendedAction>,
+    pub recommendations: Vec<RecommendedAction>,
     /// Every asset, the worst first.
     pub assets: Vec<AssetReport>,
     /// Every finding, the worst first.
     pub findings: Vec<Finding>,
     /// Places that could not be seen.
-    pub gaps: Vec<UnobservedLocation>,
+    pub unobserved: Vec<UnobservedLocation>,
     /// Directories of hosts, which only a run on that host sees.
-    pub elsewhere: Vec<String>,
+    pub host_directories: Vec<String>,
     /// What storage costs.
     pub costs: CostSummary,
     /// How much of the quota is used, where the policy has one.
@@ -39,7 +39,7 @@ pub struct StatusPageData {
     /// How many backups of the last 30 days went well; absent without an audit trail.
     pub success: Option<SuccessRate>,
     /// Verifications and restores, the newest first, a hundred at most.
-    pub proofs: Vec<VerificationRecord>,
+    pub verifications: Vec<VerificationRecord>,
     /// The policy's alarms; absent where CloudWatch could not be asked.
     pub alarms: Option<Vec<AlarmStatus>>,
     /// The audit trail.
@@ -78,7 +78,7 @@ pub struct PageSummary {
     /// The worst of all.
     pub state: HealthState,
     /// One sentence that tells whether to sleep.
-    pub sentence: String,
+    pub headline: String,
     /// Assets.
     pub assets: usize,
     /// Of them, as the policy wants them.
@@ -92,7 +92,7 @@ pub struct PageSummary {
     /// The newest good recovery point of all.
     pub newest: Option<LatestPoint>,
     /// The asset that it is of.
-    pub newest_of: Option<String>,
+    pub newest_asset: Option<String>,
     /// Good recovery points and copies, all together.
     pub points: usize,
     /// Bytes stored, all together.
@@ -103,13 +103,13 @@ pub struct PageSummary {
 #[derive(Clone, Debug, Serialize)]
 pub struct RecommendedAction {
     /// What to do.
-    pub mend: String,
+    pub hint: String,
     /// How bad what it mends is.
     pub severity: Severity,
     /// Assets, groups or places that it is for.
-    pub of: Vec<String>,
+    pub assets: Vec<String>,
     /// Why, of the first of them.
-    pub why: String,
+    pub message: String,
 }
 
 /// A good recovery point.
@@ -135,9 +135,9 @@ pub struct AssetReport {
     /// How it stands.
     pub state: HealthState,
     /// Why, in words.
-    pub why: Vec<String>,
+    pub messages: Vec<String>,
     /// Whether it has recovery points at all; a bucket that is replicated is its own data.
-    pub points_wanted: bool,
+    pub has_recovery_points: bool,
     /// Its newest good recovery point.
     pub newest: Option<LatestPoint>,
     /// Whether it is looked after at all.
@@ -147,7 +147,7 @@ pub struct AssetReport {
     /// That follows from its schedule; the policy does not write it.
     pub max_age_derived: bool,
     /// For so many seconds back every point is kept, so that a stretch without one is a gap.
-    pub dense_seconds: i64,
+    pub full_density_seconds: i64,
     /// Whether the policy wants copies elsewhere.
     pub offsite_wanted: bool,
     /// Age of the data in the newest copy elsewhere, in seconds; of several places, where it is oldest.
@@ -159,9 +159,9 @@ pub struct AssetReport {
     /// Begin of what is drawn: as long as its points are kept, a year at most.
     pub since: Timestamp,
     /// Its recovery points by place.
-    pub lanes: Vec<TimelineRow>,
+    pub timeline: Vec<TimelineRow>,
     /// When its points were verified or restored, within what is drawn.
-    pub proofs: Vec<TimelineMark>,
+    pub verifications: Vec<TimelineMark>,
     /// Sizes of its points over time, at its first place; of many, the newest of each stretch.
     pub sizes: Vec<SizeSample>,
     /// The newest size against the median of those before it.
@@ -212,11 +212,11 @@ pub struct RtoStatus {
 #[derive(Clone, Debug, Serialize)]
 pub struct TimelineRow {
     /// The place.
-    pub place: String,
+    pub location: String,
     /// Where points are made; the others hold copies.
     pub home: bool,
     /// Whether the place was seen; if not, no points there means nothing.
-    pub seen: bool,
+    pub observed: bool,
     /// Good points there, those before what is drawn too.
     pub points: usize,
     /// Time of the newest one's data.
@@ -224,7 +224,7 @@ pub struct TimelineRow {
     /// Time of the oldest one's data.
     pub oldest: Option<Timestamp>,
     /// Stretches with a point in each 180th of what is drawn, by the times of their first and last point.
-    pub spans: Vec<TimeRange>,
+    pub ranges: Vec<TimeRange>,
 }
 
 /// A stretch with points.
@@ -244,7 +244,7 @@ pub struct TimelineMark {
     /// When.
     pub at: Timestamp,
     /// Whether it went well.
-    pub done: bool,
+    pub succeeded: bool,
     /// Whether it was a restore; else it was read and its sums compared.
     pub restore: bool,
 }
@@ -267,10 +267,10 @@ pub struct SizeDeviation {
     pub median: u64,
     /// How many before it were compared.
     pub compared: usize,
-    /// What is allowed: the policy's `size_change`, or a fifth.
+    /// What is allowed: the policy's `max_size_deviation`, or a fifth.
     pub allowed: f64,
     /// Whether it is more.
-    pub over: bool,
+    pub exceeded: bool,
 }
 
 /// What is stored and what it costs. A cost that is not known is absent; one that can be less says so.
@@ -372,7 +372,7 @@ pub struct SuccessRate {
     /// Days that were counted.
     pub days: i64,
     /// Backups and copies that were done.
-    pub done: usize,
+    pub succeeded: usize,
     /// That failed.
     pub failed: usize,
     /// The share that was done; absent when there was none.
@@ -395,7 +395,7 @@ pub struct VerificationRecord {
     /// Whether it was a restore.
     pub restore: bool,
     /// Whether it went well.
-    pub done: bool,
+    pub succeeded: bool,
     /// What it showed.
     pub detail: String,
     /// How long it took, in seconds.
@@ -420,9 +420,9 @@ pub enum AuditStatus {
     /// The policy keeps none.
     None,
     /// It could not be read.
-    Unseen {
+    Unreadable {
         /// Why.
-        why: String,
+        reason: String,
     },
     /// It was read.
     Read {

@@ -48,9 +48,9 @@ impl ReportInput {
     fn push_error(&mut self, place: impl Into<String>, e: &OperationError) {
         let mend = e.hint();
         self.unobserved_locations.push(UnobservedLocation {
-            place: place.into(),
-            why: e.to_string(),
-            mend: mend.to_string(),
+            location: place.into(),
+            message: e.to_string(),
+            hint: mend.to_string(),
         });
     }
 }

@@ -81,15 +81,15 @@ pub fn build_page(policy: &Policy, facts: &ReportInput, now: Timestamp) -> PageO
         policy: policy.company.to_string(),
         at: now,
         summary: build_summary(facts, &assets, &findings, &costs.total),
-        mends: recommended_actions(&findings),
+        recommendations: recommended_actions(&findings),
         assets,
         findings,
-        gaps: facts.unobserved_locations.clone(),
-        elsewhere: facts.host_directories.clone(),
+        unobserved: facts.unobserved_locations.clone(),
+        host_directories: facts.host_directories.clone(),
         costs,
         quota,
         success,
-        proofs: past::verification_records(&facts.trail),
+        verifications: past::verification_records(&facts.trail),
         alarms: alarm_statuses(policy, facts),
         audit: past::audit_status(&facts.trail),
     };
@@ -117,7 +117,7 @@ fn build_summary(
         } else {
             HealthState::Unknown
         }),
-        sentence: words::summary_sentence(
+        headline: words::summary_sentence(
             assets,
             findings,
             facts.unobserved_locations.len(),
@@ -129,7 +129,7 @@ fn build_summary(
         unknown: of(HealthState::Unknown),
         critical: of(HealthState::Critical),
         newest: newest.map(|(_, n)| n.clone()),
-        newest_of: newest.map(|(a, _)| a.asset.clone()),
+        newest_asset: newest.map(|(a, _)| a.asset.clone()),
         points: assets.iter().map(|a| a.points).sum(),
         bytes: total.bytes,
     }
@@ -141,16 +141,23 @@ fn recommended_actions(findings: &[Finding]) -> Vec<RecommendedAction> {
     let mut at: BTreeMap<&str, usize> = BTreeMap::new();
     // What could not be seen has a part of the page of its own.
     let told = |f: &&Finding| {
-        f.severity > Severity::Info && !f.mend.is_empty() && f.what != FindingCode::Gap
+        f.severity > Severity::Info
+            && !f.hint.is_empty()
+            && f.code != FindingCode::ObservationFailed
     };
     for f in findings.iter().filter(told) {
-        let i = *at.entry(&f.mend).or_insert_with(|| {
-            let (mend, why) = (f.mend.clone(), f.why.clone());
-            mends.push(RecommendedAction { mend, severity: f.severity, of: Vec::new(), why });
+        let i = *at.entry(&f.hint).or_insert_with(|| {
+            let (mend, why) = (f.hint.clone(), f.message.clone());
+            mends.push(RecommendedAction {
+                hint: mend,
+                severity: f.severity,
+                assets: Vec::new(),
+                message: why,
+            });
             mends.len() - 1
         });
-        if !mends[i].of.contains(&f.asset) {
-            mends[i].of.push(f.asset.clone());
+        if !mends[i].assets.contains(&f.asset) {
+            mends[i].assets.push(f.asset.clone());
         }
     }
     mends
@@ -203,11 +210,18 @@ fn own_findings(
     found.extend(quota.and_then(|q| words::quota_finding(company, q, costs.total.at_most)));
     found.extend(words::budget_finding(company, costs));
     found.extend(success.and_then(|s| words::success_rate_finding(company, s)));
-    let told =
-        |place: &str| facts.findings.iter().any(|f| f.what == FindingCode::Gap && f.asset == place);
-    for gap in facts.unobserved_locations.iter().filter(|g| !told(&g.place)) {
-        let (why, mend) = (gap.why.clone(), gap.mend.clone());
-        found.push(Finding::new(Severity::Warning, &gap.place, FindingCode::Gap, why, mend));
+    let told = |place: &str| {
+        facts.findings.iter().any(|f| f.code == FindingCode::ObservationFailed && f.asset == place)
+    };
+    for gap in facts.unobserved_locations.iter().filter(|g| !told(&g.location)) {
+        let (why, mend) = (gap.message.clone(), gap.hint.clone());
+        found.push(Finding::new(
+            Severity::Warning,
+            &gap.location,
+            FindingCode::ObservationFailed,
+            why,
+            mend,
+        ));
     }
     if let Some(cron) = policy.costs.as_ref().and_then(|c| c.report.as_ref()) {
         let when = ScheduleConfig { cron: cron.clone(), time_zone: None };
@@ -256,9 +270,9 @@ fn page_metrics(
         let most = slowest.entry(group).or_insert(took);
         *most = most.max(took);
     }
-    out.extend(slowest.iter().map(|(g, s)| MetricValue::for_group(Metric::RecoverySeconds, g, *s)));
+    out.extend(slowest.iter().map(|(g, s)| MetricValue::for_group(Metric::RestoreDuration, g, *s)));
     let most = slowest.values().copied().reduce(f64::max);
-    out.extend(most.map(|m| MetricValue::for_policy(Metric::RecoverySeconds, m)));
+    out.extend(most.map(|m| MetricValue::for_policy(Metric::RestoreDuration, m)));
     out
 }
 

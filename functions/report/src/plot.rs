@@ -104,7 +104,7 @@ pub(crate) fn timeline_svg(
     let (mut covered, mut gaps, mut bars) = (String::new(), String::new(), String::new());
     let mut marks = TickMarks::default();
     let mut cover: Option<(f64, f64)> = None;
-    for span in &lane.spans {
+    for span in &lane.ranges {
         let (from, to) =
             (scale.x_position(span.from.as_second()), scale.x_position(span.to.as_second()));
         if to - from > MIN_MARK_WIDTH {
@@ -160,7 +160,7 @@ pub(crate) fn verification_svg(
         let x = scale
             .x_position(proof.at.as_second())
             .clamp(MIN_MARK_WIDTH, SVG_WIDTH - 2.0 * MIN_MARK_WIDTH);
-        match (proof.done, proof.restore) {
+        match (proof.succeeded, proof.restore) {
             (true, false) => checks.add_mark(x, 5, 4),
             (true, true) => restores.add_mark(x, 1, 12),
             (false, _) => {
@@ -267,13 +267,13 @@ mod tests {
         let at = |s: i64| Timestamp::from_second(s).expect("a time");
         let span = |from, to| TimeRange { from: at(from), to: at(to), points: 1 };
         let lane_of = |spans| TimelineRow {
-            place: "x".into(),
+            location: "x".into(),
             home: true,
-            seen: true,
+            observed: true,
             points: 2,
             newest: None,
             oldest: None,
-            spans,
+            ranges: spans,
         };
         let drawn = |spans| {
             timeline_svg(&lane_of(spans), at(0), at(1000), (Some(100), 1000), "<b>").into_string()

@@ -20,12 +20,12 @@ const NONCURRENT_DAYS: i32 = 30;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum AuditRetentionAction {
     /// Objects are removed from a directory.
-    Remove {
+    Delete {
         /// Their numbers, oldest first.
-        seqs: Vec<u64>,
+        sequence_numbers: Vec<u64>,
     },
     /// A bucket gets its rule.
-    Expire {
+    SetExpiration {
         /// The bucket.
         bucket: String,
         /// After so many days.
@@ -42,8 +42,10 @@ impl Operates for AuditRetentionAction {
 impl fmt::Display for AuditRetentionAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Remove { seqs } => write!(f, "remove {} objects of audit records", seqs.len()),
-            Self::Expire { bucket, days } => {
+            Self::Delete { sequence_numbers: seqs } => {
+                write!(f, "remove {} objects of audit records", seqs.len())
+            }
+            Self::SetExpiration { bucket, days } => {
                 write!(f, "let audit records in s3://{bucket} end after {days}d")
             }
         }
@@ -100,7 +102,13 @@ pub async fn apply_audit_retention(world: &RunContext<'_>) -> AuditRetentionResu
         Ok(looked) => looked,
         Err(e) => {
             let (why, mend) = (e.to_string(), e.hint().to_owned());
-            let gap = Finding::new(Severity::Critical, "audit", FindingCode::Gap, why, mend);
+            let gap = Finding::new(
+                Severity::Critical,
+                "audit",
+                FindingCode::ObservationFailed,
+                why,
+                mend,
+            );
             return AuditRetentionResult { findings: vec![gap], outcomes: Vec::new() };
         }
     };
@@ -108,14 +116,14 @@ pub async fn apply_audit_retention(world: &RunContext<'_>) -> AuditRetentionResu
         execute_plan(world, &plan, 1, async |action: &AuditRetentionAction| -> ActionResult {
             match (action, log.location(), &rules) {
                 (
-                    AuditRetentionAction::Expire { bucket, days },
+                    AuditRetentionAction::SetExpiration { bucket, days },
                     AuditLocation::Bucket { s3, .. },
                     Some(rules),
                 ) => {
                     s3.set_lifecycle(bucket, rules).await?;
                     Ok(format!("records in s3://{bucket} end after {days} days").into())
                 }
-                (AuditRetentionAction::Remove { seqs }, ..) => {
+                (AuditRetentionAction::Delete { sequence_numbers: seqs }, ..) => {
                     for seq in seqs {
                         log.delete_object(*seq).await?;
                     }
@@ -124,7 +132,7 @@ pub async fn apply_audit_retention(world: &RunContext<'_>) -> AuditRetentionResu
                         format!("{} to {} are removed", first.unwrap_or(0), last.unwrap_or(0));
                     Ok(told.into())
                 }
-                (AuditRetentionAction::Expire { .. }, ..) => {
+                (AuditRetentionAction::SetExpiration { .. }, ..) => {
                     unreachable!("it is planned for a bucket only")
                 }
             }
@@ -144,7 +152,7 @@ fn plan_removal(seqs: Vec<u64>) -> AuditRetentionPlan {
     if !seqs.is_empty() {
         plan.push_step(
             "audit",
-            AuditRetentionAction::Remove { seqs },
+            AuditRetentionAction::Delete { sequence_numbers: seqs },
             "they are older than the policy keeps them",
         );
     }
@@ -163,10 +171,11 @@ fn plan_lifecycle_rule(
     let Some(rules) = found.with_expiration(expiry) else {
         let why = "the bucket has as many lifecycle rules as S3 keeps, so records stay for ever";
         let mend = "take rules away that are not needed, or write another bucket";
-        let finding = Finding::new(Severity::Warning, bucket, FindingCode::NoRule, why, mend);
+        let finding = Finding::new(Severity::Warning, bucket, FindingCode::RuleMissing, why, mend);
         return (plan, None, vec![finding]);
     };
-    let action = AuditRetentionAction::Expire { bucket: bucket.to_owned(), days: expiry.days };
+    let action =
+        AuditRetentionAction::SetExpiration { bucket: bucket.to_owned(), days: expiry.days };
     plan.push_step("audit", action, "the bucket's lifecycle rules differ from the policy");
     (plan, Some(rules), Vec::new())
 }
@@ -216,6 +225,6 @@ mod tests {
             full = full.with_expiration(&other).expect("room");
         }
         let (plan, _, findings) = plan_lifecycle_rule("acme-audit", full, &expiry);
-        assert_eq!((plan.steps.len(), findings[0].what.as_str()), (0, "no-rule"));
+        assert_eq!((plan.steps.len(), findings[0].code.as_str()), (0, "rule-missing"));
     }
 }

@@ -40,7 +40,7 @@ pub struct DatabaseDumps<'p> {
     pub database: String,
     /// Whether every database of the group was asked for.
     pub whole_group: bool,
-    /// `stored`, then each of `also_stored`: its address, and the backups there or why they can't be seen.
+    /// `storage`, then each of `copies`: its address, and the backups there or why they can't be seen.
     pub places: Vec<(String, Result<Vec<StoredBackup>, OperationError>)>,
 }
 
@@ -49,8 +49,8 @@ pub struct DatabaseDumps<'p> {
 pub struct DeleteDump {
     /// The group.
     pub group: Name,
-    /// Where it lies: 0 is `stored`, then each of `also_stored`.
-    pub place: usize,
+    /// Where it lies: 0 is `storage`, then each of `copies`.
+    pub location: usize,
     /// The dump, cleared by the safety check.
     pub point: Box<DeletionPermit<RecoveryPoint>>,
 }
@@ -90,7 +90,7 @@ pub async fn apply_dump_retention(
     let (mut seen, mut stores) = (Vec::new(), BTreeMap::new());
     for (group, rules) in &world.policy.postgres {
         // A Lambda has none of a host's directories; their host lets go of what lies there.
-        let local = rules.stored.directory.is_some() && !world.on_host;
+        let local = rules.storage.directory.is_some() && !world.on_host;
         let asked = rules.databases.is_all()
             || rules.databases.named().iter().any(|d| request.includes_database(group.as_str(), d));
         if rules.dumps.is_empty() || !asked || local {
@@ -135,7 +135,7 @@ pub async fn apply_dump_retention(
     }
     let plan = std::mem::take(&mut letting.plan);
     letting.outcomes = execute_plan(world, &plan, width, async |step: &DeleteDump| {
-        let open = stores[&step.group][step.place].as_ref().map_err(OperationError::clone)?;
+        let open = stores[&step.group][step.location].as_ref().map_err(OperationError::clone)?;
         let rules = &world.policy.postgres[&step.group];
         let trust = TrustPolicy::from_policy(world.policy, rules, world.now + began.elapsed());
         let cleaned = open.store.delete_backup(&step.point, &trust).await;
@@ -161,7 +161,7 @@ fn display_location(policy: &shared::policy::StoreConfig) -> String {
     bucket.or(azure).or(policy.directory.clone()).unwrap_or_default()
 }
 
-/// Plans which dumps go at `now`. A place that was not seen loses nothing, and neither does `stored` while a place that
+/// Plans which dumps go at `now`. A place that was not seen loses nothing, and neither does `storage` while a place that
 /// copies from it is unseen.
 pub fn plan_dumps(
     policy: &Policy,
@@ -207,7 +207,7 @@ pub fn plan_dumps(
                 let asset = format!("{}/{}", dumps.group, dumps.database);
                 out.plan.push_step(
                     asset,
-                    DeleteDump { group: dumps.group.clone(), place, point },
+                    DeleteDump { group: dumps.group.clone(), location: place, point },
                     why,
                 );
             }
@@ -241,7 +241,7 @@ fn unmatched_holds(seen: &[DatabaseDumps<'_>]) -> Vec<Finding> {
             Finding::new(Severity::Warning, hold, FindingCode::HoldUnmatched, why, mend)
                 .in_group(group)
         };
-        find_unmatched_holds(&rules.holds, &points.iter().collect::<Vec<_>>())
+        find_unmatched_holds(&rules.legal_holds, &points.iter().collect::<Vec<_>>())
             .into_iter()
             .map(finding)
             .collect()
@@ -260,9 +260,15 @@ fn unobserved_finding(group: &Name, address: &str, e: &OperationError) -> Findin
             "name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `{}` lets go too",
             shared::hints::commands::dump_due(group.as_str())
         );
-        Finding::new(Severity::Warning, group.as_str(), FindingCode::NotListed, why, mend)
+        Finding::new(Severity::Warning, group.as_str(), FindingCode::StoreAccessDenied, why, mend)
     } else {
-        Finding::new(Severity::Critical, group.as_str(), FindingCode::Gap, e.to_string(), e.hint())
+        Finding::new(
+            Severity::Critical,
+            group.as_str(),
+            FindingCode::ObservationFailed,
+            e.to_string(),
+            e.hint(),
+        )
     };
     finding.in_group(group)
 }
@@ -278,7 +284,7 @@ pub fn evaluate_dumps(
     let Some((_, Ok(backups))) = dumps.places.get(place) else { return Vec::new() };
     let company = &policy.owner();
     let all: BTreeMap<ReasonName, DumpRule> = dumps.rules.all_dumps();
-    let own = place.checked_sub(1).and_then(|i| dumps.rules.also_stored[i].keep.as_ref());
+    let own = place.checked_sub(1).and_then(|i| dumps.rules.copies[i].keep.as_ref());
     let mut points = Vec::new();
     let mut needed: BTreeMap<String, String> = BTreeMap::new();
     let mut newest: BTreeMap<String, ((bool, Timestamp), String)> = BTreeMap::new();
@@ -316,7 +322,8 @@ pub fn evaluate_dumps(
         });
     }
     let kinds = all.iter().map(|(reason, dump)| {
-        let owed = DeletionPrecondition::from_schedule(dump.when.as_ref(), &policy.time_zone, now);
+        let owed =
+            DeletionPrecondition::from_schedule(dump.schedule.as_ref(), &policy.time_zone, now);
         (
             reason.as_str(),
             ReasonRetention { keep: vec![own.unwrap_or(&dump.keep)], precondition: owed },
@@ -326,8 +333,8 @@ pub fn evaluate_dumps(
         owner: company,
         points: points.iter().collect(),
         reasons: kinds.collect(),
-        min_count: dumps.rules.keep_at_least.get() as usize,
-        holds: &dumps.rules.holds,
+        min_count: dumps.rules.min_backups.get() as usize,
+        holds: &dumps.rules.legal_holds,
         max_age: dumps.rules.objectives.max_age.as_ref().map(Period::duration),
         needed: needed.iter().map(|(arn, why)| (arn.as_str(), why.clone())).collect(),
         earlier,
@@ -338,7 +345,7 @@ pub fn evaluate_dumps(
     points.into_iter().zip(fates).collect()
 }
 
-/// Dumps in `stored` that a second place would keep and does not have yet, or of which nobody knows.
+/// Dumps in `storage` that a second place would keep and does not have yet, or of which nobody knows.
 fn visit_pending_copies(
     dumps: &DatabaseDumps<'_>,
     home: &[StoredBackup],
@@ -346,7 +353,7 @@ fn visit_pending_copies(
     now: Timestamp,
     mut needed: impl FnMut(&str, String),
 ) {
-    for ((address, there), place) in dumps.places.iter().skip(1).zip(&dumps.rules.also_stored) {
+    for ((address, there), place) in dumps.places.iter().skip(1).zip(&dumps.rules.copies) {
         let Ok(there) = there else {
             for backup in home {
                 needed(

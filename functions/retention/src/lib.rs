@@ -74,7 +74,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     report.findings.extend(dumps.plan.findings);
     report.outcomes.extend(dumps.outcomes);
     report.push_metric(
-        Metric::PointsDeleted,
+        Metric::BackupsDeleted,
         report.count_outcomes(|r| matches!(r, StepResult::Done(_))),
     );
     let tiers = tiers::apply_tiers(world).await;
@@ -83,8 +83,8 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let audit = audit::apply_audit_retention(world).await;
     report.findings.extend(audit.findings);
     report.outcomes.extend(audit.outcomes);
-    report.push_metric(Metric::PointsKept, letting.retained + dumps.retained);
-    report.push_metric(Metric::DeletesRefused, letting.blocked + dumps.blocked);
+    report.push_metric(Metric::BackupsRetained, letting.retained + dumps.retained);
+    report.push_metric(Metric::DeletesBlocked, letting.blocked + dumps.blocked);
     report
 }
 

@@ -82,7 +82,7 @@ pub fn plan(policy: &Policy, seen: &Inventory, now: Timestamp) -> RetentionPlan 
         let steps = judged.into_iter().filter_map(|j| match j.verdict {
             RetentionVerdict::Delete(point, because) => {
                 let action = DeleteSnapshot { at: place.clone(), point };
-                Some(PlanStep { asset: j.point.database.clone(), action, because })
+                Some(PlanStep { asset: j.point.database.clone(), action, reason: because })
             }
             RetentionVerdict::Keep(_) | RetentionVerdict::Suspended(_) => None,
         });
@@ -93,7 +93,7 @@ pub fn plan(policy: &Policy, seen: &Inventory, now: Timestamp) -> RetentionPlan 
         out.plan.findings.push(finding);
         let before = out.blocked_steps.len();
         out.blocked_steps.extend(steps.map(|step| PlanStep {
-            because: format!("the limit refuses it: {}", step.because),
+            reason: format!("the limit refuses it: {}", step.reason),
             ..step
         }));
         out.blocked += out.blocked_steps.len() - before;
@@ -109,7 +109,7 @@ fn count_good_points(judged: &[RetentionDecision<'_>], owner: &str) -> (usize, u
         j.point.is_owned_by(owner)
             && !j.point.automated
             && j.point.is_complete()
-            && !j.point.marks.transfer
+            && !j.point.tags.transfer
     };
     let going = judged
         .iter()
@@ -127,7 +127,7 @@ fn unmatched_holds(policy: &Policy, seen: &Inventory) -> Vec<Finding> {
     let points: Vec<&RecoveryPoint> = seen.locations.values().flat_map(|f| &f.points).collect();
     let groups = policy.databases.iter();
     let all = groups.flat_map(|(name, g)| {
-        find_unmatched_holds(&g.holds, &points).into_iter().map(move |h| (name, h))
+        find_unmatched_holds(&g.legal_holds, &points).into_iter().map(move |h| (name, h))
     });
     let finding = |(name, hold): (&_, &str)| {
         let why =
@@ -157,7 +157,7 @@ fn unmanaged_point_findings(
     for (place, point) in
         seen.locations.iter().flat_map(|(p, f)| f.points.iter().map(move |x| (p, x)))
     {
-        let ours = point.is_owned_by(owner) && !point.automated && !point.marks.transfer;
+        let ours = point.is_owned_by(owner) && !point.automated && !point.tags.transfer;
         if ours && !ruled.contains(point.arn.as_str()) {
             let (count, gib) = of.entry((place, &point.database)).or_default();
             *count += 1;
@@ -173,7 +173,7 @@ fn unmanaged_point_findings(
             "select the database again, or its reason, to let them go by a rule; or delete them in RDS: `{}` lists them",
             commands::explain(database)
         );
-        Finding::new(Severity::Warning, database, FindingCode::LeftPolicy, why, mend)
+        Finding::new(Severity::Warning, database, FindingCode::NoLongerInPolicy, why, mend)
     };
     of.into_iter().map(finding).collect()
 }
@@ -220,7 +220,9 @@ pub(crate) fn check_delete_limit(
         commands::PLAN_RETENTION,
         going.max(limit.count as usize)
     );
-    over.then(|| Finding::new(Severity::Critical, place, FindingCode::Runaway, why, mend))
+    over.then(|| {
+        Finding::new(Severity::Critical, place, FindingCode::DeleteLimitExceeded, why, mend)
+    })
 }
 
 #[cfg(test)]

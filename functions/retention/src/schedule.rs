@@ -20,7 +20,7 @@ pub(crate) fn not_due_finding(policy: &Policy, now: Timestamp) -> Option<Finding
     let next = schedule.next_due(now).map_or("never".to_owned(), |t| t.to_string());
     let why =
         format!("the policy's retention.schedule is next due at {next}; nothing is deleted before");
-    Some(Finding::new(Severity::Info, "retention", FindingCode::NotDue, why, ""))
+    Some(Finding::new(Severity::Info, "retention", FindingCode::RetentionNotDue, why, ""))
 }
 
 /// Takes the steps out of a plan that is not due; a dry run shows them. Returns how many.
@@ -28,7 +28,7 @@ pub(crate) fn defer_steps<A>(plan: &mut ActionPlan<A>, dry_run: bool) -> usize {
     let count = plan.steps.len();
     if dry_run {
         for step in &mut plan.steps {
-            step.because = format!("when it is due: {}", step.because);
+            step.reason = format!("when it is due: {}", step.reason);
         }
     } else {
         plan.steps.clear();
@@ -61,7 +61,7 @@ mod tests {
         }
         let finding =
             not_due_finding(&monthly, parse_time("2026-11-20T12:00:00Z")).expect("it waits");
-        insta::assert_snapshot!(finding, @"info retention not-due: the policy's retention.schedule is next due at 2026-12-01T02:00:00Z; nothing is deleted before");
+        insta::assert_snapshot!(finding, @"info retention retention-not-due: the policy's retention.schedule is next due at 2026-12-01T02:00:00Z; nothing is deleted before");
     }
 
     #[test]
@@ -74,6 +74,6 @@ mod tests {
         let (mut wet, mut dry) = (plan(), plan());
         assert_eq!((defer_steps(&mut wet, false), defer_steps(&mut dry, true)), (1, 1));
         assert!(wet.steps.is_empty());
-        assert_eq!(dry.steps[0].because, "when it is due: no line keeps it");
+        assert_eq!(dry.steps[0].reason, "when it is due: no line keeps it");
     }
 }

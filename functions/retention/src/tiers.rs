@@ -54,9 +54,9 @@ pub fn desired_updates(policy: &Policy) -> Vec<LifecycleUpdate> {
     });
     let groups = policy.postgres.iter().filter_map(|(name, g)| {
         // Another endpoint has other classes, or none.
-        let bucket = g.stored.bucket.as_ref().filter(|_| g.stored.endpoint.is_none())?;
-        let prefix = g.stored.prefix.clone();
-        Some((name, bucket.to_string(), g.stored.aws_region(), prefix, g.tiers.as_slice()))
+        let bucket = g.storage.bucket.as_ref().filter(|_| g.storage.endpoint.is_none())?;
+        let prefix = g.storage.prefix.clone();
+        Some((name, bucket.to_string(), g.storage.aws_region(), prefix, g.tiers.as_slice()))
     });
     for (name, bucket, region, prefix, tiers) in buckets.chain(groups) {
         let steps = transitions(tiers);
@@ -114,7 +114,7 @@ pub async fn apply_tiers(world: &RunContext<'_>) -> TieringResult {
                 let gap = Finding::new(
                     Severity::Critical,
                     &set.bucket,
-                    FindingCode::Gap,
+                    FindingCode::ObservationFailed,
                     e.to_string(),
                     mend,
                 );
@@ -164,9 +164,9 @@ mod tests {
     fn every_bucket_gets_one_rule_for_each_group_and_no_step_that_s3_would_refuse() {
         let policy = policy(
             "buckets: {vault: {bucket: acme-vault, tiers: [{class: STANDARD}, {after: 31d, \
-             class: GLACIER}]}}, postgres: {main: {databases: [orders], stored: {bucket: acme-vault, prefix: pg/}, \
+             class: GLACIER}]}}, postgres: {main: {databases: [orders], storage: {bucket: acme-vault, prefix: pg/}, \
              tiers: [{class: STANDARD_IA}, {after: 90d, class: DEEP_ARCHIVE}, {after: 30d, class: GLACIER}]}, host: \
-             {databases: [x], stored: {directory: /var/backups}, tiers: [{after: 30d, class: GLACIER}]}}",
+             {databases: [x], storage: {directory: /var/backups}, tiers: [{after: 30d, class: GLACIER}]}}",
         );
         let sets = desired_updates(&policy);
         let rules: Vec<_> = sets

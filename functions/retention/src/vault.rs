@@ -32,7 +32,7 @@ pub(crate) fn drop_foreign_steps(policy: &Policy, plan: &mut ActionPlan<DeleteSn
         plan.findings.push(Finding::new(
             Severity::Warning,
             place,
-            FindingCode::LeftThere,
+            FindingCode::KeptInVault,
             why,
             mend,
         ));
@@ -50,8 +50,8 @@ mod tests {
         let yaml = format!(
             "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, destinations: {{vault: \
              {{region: us-east-1, account: \"444455556666\", role: \"arn:aws:iam::444455556666:role/pull\", kms_key: \
-             \"arn:aws:kms:us-east-1:444455556666:key/v\"{delete_role}}}}}, databases: {{fleet: {{select: {{ids: [acme-a]}}, \
-             objectives: {{max_age: 25h}}, snapshots: {{daily: {{when: {{cron: \"0 2 * * *\"}}, keep: {{for: 35d}}}}}}, copies: \
+             \"arn:aws:kms:us-east-1:444455556666:key/v\"{delete_role}}}}}, databases: {{fleet: {{select: {{identifiers: [acme-a]}}, \
+             objectives: {{max_age: 25h}}, snapshots: {{daily: {{schedule: {{cron: \"0 2 * * *\"}}, keep: {{for: 35d}}}}}}, copies: \
              [{{to: vault, of: [daily], keep: {{newest: 1}}, max_age: 26h}}]}}}}, limits: {{delete: {{share: 100%}}}}}}"
         );
         let policy = parse_policy(&yaml);
@@ -67,7 +67,7 @@ mod tests {
             let mut copy = p.clone();
             copy.arn = p.arn.replace("eu-west-1:111122223333", "us-east-1:444455556666");
             copy.kms_key = Some("arn:aws:kms:us-east-1:444455556666:key/v".into());
-            copy.marks.copy_of = Some(p.arn.clone());
+            copy.tags.copy_of = Some(p.arn.clone());
             copy
         });
         let copies = copies.collect();
@@ -76,7 +76,7 @@ mod tests {
         seen.locations.get_mut(&vault.expect("the vault")).expect("seen").points = copies;
         let mut plan = plan(&policy, &seen, now).plan;
         drop_foreign_steps(&policy, &mut plan);
-        let findings = plan.findings.iter().map(|f| format!("{} {}", f.what, f.why)).collect();
+        let findings = plan.findings.iter().map(|f| format!("{} {}", f.code, f.message)).collect();
         (plan.steps.len(), findings)
     }
 
@@ -84,7 +84,7 @@ mod tests {
     fn copies_in_another_account_go_only_by_a_role_of_that_account() {
         let (steps, findings) = vault_steps_and_findings("");
         assert_eq!((steps, findings.len()), (0, 1), "{findings:?}");
-        assert!(findings[0].starts_with("left-there 2 copies may go there"), "{findings:?}");
+        assert!(findings[0].starts_with("kept-in-vault 2 copies may go there"), "{findings:?}");
         let by_role =
             vault_steps_and_findings(", delete_role: \"arn:aws:iam::444455556666:role/delete\"");
         assert_eq!(by_role, (2, vec![]));

@@ -32,7 +32,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// Looks, plans, acts and reports.
 pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let mut report = RunReport::new(NAME, world);
-    let demand = request.request.clone().unwrap_or_else(|| world.run_id.clone());
+    let demand = request.request_id.clone().unwrap_or_else(|| world.run_id.clone());
     let seen = observe_inventory(world, ObservationScope::Home).await;
     let plan = plan(world.policy, &seen, request, &demand, world.now);
     let demanded = request.reason != SCHEDULE_REASON;
@@ -57,13 +57,13 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
             report.push_finding(Finding::new(
                 Severity::Critical,
                 outcome.asset,
-                FindingCode::NotTaken,
+                FindingCode::BackupNotTaken,
                 why,
                 mend,
             ));
         }
     }
-    let deferred = plan.findings.iter().filter(|f| f.what == FindingCode::Deferred).count();
+    let deferred = plan.findings.iter().filter(|f| f.code == FindingCode::BackupDeferred).count();
     report.push_metric(
         Metric::SnapshotsTaken,
         report.count_outcomes(|r| matches!(r, StepResult::Done(_))),
@@ -79,14 +79,14 @@ async fn apply_action(world: &RunContext<'_>, action: &SnapshotAction, wait: boo
     let rds = world.aws.rds(&world.home_location());
     match action {
         SnapshotAction::Reuse { id } => Ok(id.clone().into()),
-        SnapshotAction::Await { family, id } => {
+        SnapshotAction::Wait { family, id } => {
             if wait {
                 wait_until_available(world, *family, id).await
             } else {
                 Ok(format!("{id} is on its way").into())
             }
         }
-        SnapshotAction::Take { family, database, resource_id, id, tags } => {
+        SnapshotAction::Create { family, database, resource_id, id, tags } => {
             let began = tokio::time::Instant::now();
             loop {
                 let taken = rds.create_snapshot(*family, database, id, tags).await;
@@ -127,7 +127,7 @@ async fn apply_action(world: &RunContext<'_>, action: &SnapshotAction, wait: boo
             let place = world.home_location().to_string();
             Ok(StepSuccess::with_artifact(
                 id.as_str(),
-                Artifact { what: id.clone(), place, bytes: None, seconds },
+                Artifact { key: id.clone(), location: place, bytes: None, seconds },
             ))
         }
     }
@@ -142,7 +142,7 @@ fn ensure_same_snapshot(
     e: OperationError,
 ) -> std::result::Result<(), OperationError> {
     let marks = HoldfastTags::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
-    let ours = |p: &RecoveryPoint| p.resource_id == resource_id && p.marks.is_same_step(&marks);
+    let ours = |p: &RecoveryPoint| p.resource_id == resource_id && p.tags.is_same_step(&marks);
     let why = match there {
         None => "something of that name was there and is gone",
         Some(point) if !ours(point) => {

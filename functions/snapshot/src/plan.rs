@@ -24,7 +24,7 @@ use std::{
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum SnapshotAction {
     /// Starts a snapshot.
-    Take {
+    Create {
         /// Instance or cluster.
         family: DatabaseKind,
         /// The database.
@@ -37,7 +37,7 @@ pub enum SnapshotAction {
         tags: BTreeMap<String, String>,
     },
     /// Waits for one that an earlier try of the same demand started.
-    Await {
+    Wait {
         /// Instance or cluster.
         family: DatabaseKind,
         /// The snapshot's identifier.
@@ -54,7 +54,7 @@ impl SnapshotAction {
     /// The snapshot that it is about.
     pub fn snapshot_id(&self) -> &str {
         match self {
-            Self::Take { id, .. } | Self::Await { id, .. } | Self::Reuse { id } => id,
+            Self::Create { id, .. } | Self::Wait { id, .. } | Self::Reuse { id } => id,
         }
     }
 }
@@ -62,7 +62,7 @@ impl SnapshotAction {
 impl Operates for SnapshotAction {
     fn operation(&self) -> Operation {
         match self {
-            Self::Take { .. } | Self::Await { .. } => Operation::Backup,
+            Self::Create { .. } | Self::Wait { .. } => Operation::Backup,
             Self::Reuse { .. } => Operation::Other,
         }
     }
@@ -71,8 +71,8 @@ impl Operates for SnapshotAction {
 impl fmt::Display for SnapshotAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Take { id, .. } => write!(f, "take {id}"),
-            Self::Await { id, .. } => write!(f, "wait for {id}"),
+            Self::Create { id, .. } => write!(f, "take {id}"),
+            Self::Wait { id, .. } => write!(f, "wait for {id}"),
             Self::Reuse { id } => write!(f, "reuse {id}"),
         }
     }
@@ -147,7 +147,7 @@ impl<'a> SnapshotPlanner<'a> {
     /// Points that Holdfast took of a database, here, for a reason among others.
     fn own_snapshots(&self, points: &[&'a RecoveryPoint], reason: &str) -> Vec<&'a RecoveryPoint> {
         let ours = |p: &&RecoveryPoint| {
-            p.is_owned_by(&self.owner) && !p.automated && p.marks.copy_of.is_none()
+            p.is_owned_by(&self.owner) && !p.automated && p.tags.copy_of.is_none()
         };
         points.iter().copied().filter(ours).filter(|p| p.has_reason(reason)).collect()
     }
@@ -157,7 +157,8 @@ impl<'a> SnapshotPlanner<'a> {
         let points = self.points.for_database(database);
         let mut served: DueReasons<'_> = Vec::new();
         for (reason, rule) in &group.snapshots {
-            let schedule = rule.when.as_ref().map(|w| CronSchedule::new(w, &self.policy.time_zone));
+            let schedule =
+                rule.schedule.as_ref().map(|w| CronSchedule::new(w, &self.policy.time_zone));
             let Some(due) = schedule.and_then(|s| s.last_due(self.now)) else { continue };
             let due_slot = format_slot(due);
             let taken = self.own_snapshots(&points, reason.as_str());
@@ -219,7 +220,8 @@ impl<'a> SnapshotPlanner<'a> {
             let why =
                 format!("{reason} is due since {} and the database {busy}", format_duration(late));
             let mend = shared::hints::hint_for_status(&database.status);
-            let finding = Finding::new(severity, &database.id, FindingCode::Deferred, why, mend);
+            let finding =
+                Finding::new(severity, &database.id, FindingCode::BackupDeferred, why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
     }
@@ -279,7 +281,7 @@ impl<'a> SnapshotPlanner<'a> {
             let finding = Finding::new(
                 Severity::Critical,
                 "request",
-                FindingCode::Nothing,
+                FindingCode::NoMatch,
                 why,
                 "check the policy",
             );
@@ -298,18 +300,18 @@ impl<'a> SnapshotPlanner<'a> {
         let reason = request.reason.as_str();
         let points = self.points.for_database(database);
         let of_demand = self.own_snapshots(&points, reason).into_iter().filter(|p| {
-            p.marks.request.as_deref() == Some(demand)
+            p.tags.request.as_deref() == Some(demand)
                 && !matches!(p.state, RecoveryPointState::Failed(_))
                 && self.is_recent_request(p)
         });
         if let Some(point) = of_demand.max_by_key(|p| p.intended_time()) {
             let because = format!("an earlier try of the demand {demand} started it");
-            let action = SnapshotAction::Await { family: database.family, id: point.id.clone() };
+            let action = SnapshotAction::Wait { family: database.family, id: point.id.clone() };
             self.plan.push_step(&database.id, action, because);
             return;
         }
-        let young = request.reuse.as_ref().and_then(|reuse| {
-            let good = points.iter().filter(|p| p.is_complete() && !p.marks.transfer);
+        let young = request.reuse_newer_than.as_ref().and_then(|reuse| {
+            let good = points.iter().filter(|p| p.is_complete() && !p.tags.transfer);
             let age = |p: &RecoveryPoint| p.data_time.map(|t| self.now.duration_since(t));
             good.filter(|p| age(p).is_some_and(|a| !a.is_negative() && a <= reuse.duration()))
                 .max_by_key(|p| p.data_time)
@@ -333,7 +335,7 @@ impl<'a> SnapshotPlanner<'a> {
             let why = "its snapshot suspends I/O for seconds to minutes (Single-AZ, or SQL Server)";
             let mend = "deploy in a quiet hour";
             let finding =
-                Finding::new(Severity::Info, &database.id, FindingCode::IoPause, why, mend);
+                Finding::new(Severity::Info, &database.id, FindingCode::IoSuspension, why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
         let this = format_slot(self.now);
@@ -343,7 +345,7 @@ impl<'a> SnapshotPlanner<'a> {
 
     /// Whether a point was asked for within the age of a request, whichever way a clock was wrong.
     fn is_recent_request(&self, point: &RecoveryPoint) -> bool {
-        let asked = point.marks.slot.as_deref().and_then(parse_slot);
+        let asked = point.tags.slot.as_deref().and_then(parse_slot);
         asked.is_some_and(|at| self.now.duration_since(at).abs() <= MAX_REQUEST_AGE)
     }
 
@@ -362,7 +364,7 @@ impl<'a> SnapshotPlanner<'a> {
             self.plan.findings.push(Finding::new(
                 Severity::Info,
                 &database.id,
-                FindingCode::Tags,
+                FindingCode::TagLimit,
                 why,
                 mend,
             ));
@@ -371,7 +373,7 @@ impl<'a> SnapshotPlanner<'a> {
         let wanted = SnapshotSpec { database, suffix: &tail, tags: &tags };
         let id = name::next_free_identifier(&wanted, &self.fleet.points, &self.promised);
         self.promised.insert(id.clone());
-        let action = SnapshotAction::Take {
+        let action = SnapshotAction::Create {
             family: database.family,
             database: database.id.clone(),
             resource_id: database.resource_id.clone(),

@@ -22,18 +22,18 @@ fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_
     };
     assert_eq!(there(|_| ()), Ok(()));
     assert_eq!(there(|p| p.state = RecoveryPointState::InFlight), Ok(()));
-    assert_eq!(there(|p| p.marks.hold = Some("a court".into())), Ok(()));
+    assert_eq!(there(|p| p.tags.legal_hold = Some("a court".into())), Ok(()));
     let others: [fn(&mut RecoveryPoint); 10] = [
         |p| p.state = RecoveryPointState::Failed("failed".into()),
         |p| p.resource_id = "db-another".into(),
-        |p| p.marks = HoldfastTags::default(),
-        |p| p.marks.owner = Some("acme@111122223333/eu-central-1".into()),
-        |p| p.marks.resource_id = Some("db-another".into()),
-        |p| p.marks.family = Some(DatabaseKind::Cluster),
-        |p| p.marks.reason = Some("weekly".into()),
-        |p| p.marks.slot = Some("202611190200".into()),
-        |p| p.marks.request = Some("deploy-7".into()),
-        |p| p.marks.also = vec![("weekly".into(), "202611150200".into())],
+        |p| p.tags = HoldfastTags::default(),
+        |p| p.tags.owner = Some("acme@111122223333/eu-central-1".into()),
+        |p| p.tags.resource_id = Some("db-another".into()),
+        |p| p.tags.family = Some(DatabaseKind::Cluster),
+        |p| p.tags.reason = Some("weekly".into()),
+        |p| p.tags.slot = Some("202611190200".into()),
+        |p| p.tags.request = Some("deploy-7".into()),
+        |p| p.tags.additional_reasons = vec![("weekly".into(), "202611150200".into())],
     ];
     for (i, change) in others.into_iter().enumerate() {
         let error = there(change).expect_err("it is another");

@@ -42,7 +42,7 @@ pub async fn create_database(
             like.database.tablespace
         );
         losses.push(RestoreWarning {
-            class: RestoreWarningKind::Tablespace,
+            kind: RestoreWarningKind::Tablespace,
             ..lost("tablespace", why)
         });
     }
@@ -72,7 +72,7 @@ pub async fn create_database(
         format!("ALTER DATABASE {} OWNER TO {}", quote_ident(name), quote_ident(&like.owner));
     if let Err(e) = session.batch_execute(&owner).await {
         losses.push(RestoreWarning {
-            class: RestoreWarningKind::Role,
+            kind: RestoreWarningKind::Role,
             ..RestoreWarning::from_statement_error(&e, &owner)
         });
     }

@@ -121,11 +121,11 @@ pub(super) async fn execute_or_warn(
     match session.batch_execute(statement).await {
         Err(e) if is_recoverable(&e) => {
             let loss = RestoreWarning::from_statement_error(&e, statement);
-            let class = match loss.class {
+            let class = match loss.kind {
                 RestoreWarningKind::Other => RestoreWarningKind::Database,
                 other => other,
             };
-            losses.push(RestoreWarning { class, ..loss });
+            losses.push(RestoreWarning { kind: class, ..loss });
         }
         Err(e) => return Err(PostgresError::from_pg("pass on what belongs to a database", &e)),
         Ok(()) => {}

@@ -141,7 +141,7 @@ impl<'a> DefinitionRestorer<'a> {
         let set = worker.session.batch_execute(&set).await;
         set.map_err(|e| PostgresError::from_pg("set up a connection", &e))?;
         let losses = self.restore_entry(&mut worker, entry).await?;
-        let late = losses.iter().any(|l| l.code.as_deref() == Some(LOCK_NOT_AVAILABLE));
+        let late = losses.iter().any(|l| l.sqlstate.as_deref() == Some(LOCK_NOT_AVAILABLE));
         Ok((!late).then_some(losses))
     }
 

@@ -36,10 +36,10 @@ pub enum RestoreWarningKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreWarning {
     /// Its kind.
-    pub class: RestoreWarningKind,
+    pub kind: RestoreWarningKind,
     /// The server's code for it, its SQLSTATE; none where it was not the server that refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
+    pub sqlstate: Option<String>,
     /// Why, without data.
     pub message: String,
     /// What is lost: an object's kind and name, or the statement that failed up to where its values begin.
@@ -101,7 +101,7 @@ impl RestoreWarning {
         what: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self { class, code: None, message: message.into(), statement: what.into() }
+        Self { kind: class, sqlstate: None, message: message.into(), statement: what.into() }
     }
 
     /// A loss from an error of a statement.
@@ -138,8 +138,8 @@ impl RestoreWarning {
                 .map_or(RestoreWarningKind::Other, |code| warning_kind_from_sqlstate(code, topic)),
         };
         Self {
-            class,
-            code: code.map(str::to_owned),
+            kind: class,
+            sqlstate: code.map(str::to_owned),
             message: truncate_text(message.lines().next().unwrap_or_default()),
             statement: what.to_owned(),
         }

@@ -103,7 +103,7 @@ async fn run_items(
                     }
                     if let Some(sandbox) = &sandbox {
                         if judge::superuser_object_kind(&text).is_some() {
-                            done.untested.extend(untested_object(&text));
+                            done.skipped_objects.extend(untested_object(&text));
                             if let Some(name) = parse_wrapper_name(&text) {
                                 await_results(&mut waiting, 0, &mut done).await?;
                                 sandbox.create_wrapper(&name).await;
@@ -218,7 +218,7 @@ where
         // A setting that newer versions of pg_dump set and this server does not know.
         let unknown = e.code().is_some_and(|c| c.code() == "42704");
         if !(unknown && text.starts_with("SET ")) {
-            done.losses.push(RestoreWarning::from_statement_error(&e, &text));
+            done.warnings.push(RestoreWarning::from_statement_error(&e, &text));
         }
     }
     Ok(())
@@ -272,6 +272,6 @@ fn record_warning(
     if !is_recoverable(e) {
         return Err(PostgresError::from_pg(format!("load {}", copying.rows.name), e));
     }
-    done.losses.push(RestoreWarning::from_data_error(e, &copying.statement));
+    done.warnings.push(RestoreWarning::from_data_error(e, &copying.statement));
     Ok(())
 }

@@ -191,7 +191,7 @@ mod tests {
         ]);
         let losses =
             said.into_warnings(std::process::ExitStatus::from_raw(256), &toc).expect("it went on");
-        let classes: Vec<_> = losses.iter().map(|l| l.class).collect();
+        let classes: Vec<_> = losses.iter().map(|l| l.kind).collect();
         assert_eq!(classes, [RestoreWarningKind::Extension, RestoreWarningKind::Data]);
         assert!(!format!("{losses:?}").contains("Jane"), "{losses:?}");
     }

@@ -26,13 +26,13 @@ pub struct RestorePlan {
     /// Whether there is one of that name.
     pub replaces: bool,
     /// The database that is restored into first.
-    pub fresh: String,
+    pub scratch_database: String,
     /// What the replaced one will be called.
-    pub aside: String,
+    pub previous_database: String,
     /// Whether the replaced one is dumped first.
-    pub safety: bool,
+    pub dump_first: bool,
     /// Whether the replaced one is dropped in the end.
-    pub drop_old: bool,
+    pub drop_previous: bool,
     /// Bytes to be read from the store.
     pub bytes: u64,
     /// What to know before.
@@ -56,7 +56,7 @@ pub(super) async fn plan_restore(
     }
     let beside = check_sidecars(store, backup).await;
     if let Some(bad) =
-        beside.iter().find(|c| c.went == CheckStatus::Failed && c.name != READABLE_CHECK)
+        beside.iter().find(|c| c.status == CheckStatus::Failed && c.name != READABLE_CHECK)
     {
         let kind = bad.kind.unwrap_or(RestoreErrorKind::Damaged);
         let why = format!("{}: {}", bad.name, bad.detail);
@@ -132,7 +132,7 @@ async fn read_contents(
     let doing = || format!("restore {}", backup.uri);
     if backup.committed_manifest().is_none() {
         let (contents, checks) = check_contents(store, backup, opening).await;
-        let failed = checks.into_iter().find(|c| c.went == CheckStatus::Failed);
+        let failed = checks.into_iter().find(|c| c.status == CheckStatus::Failed);
         return match (contents, failed) {
             (Some(contents), None) => Ok(contents),
             (_, failed) => {
@@ -265,10 +265,10 @@ impl RestorePlan {
             backup: backup.uri.clone(),
             target: options.target.clone(),
             replaces,
-            fresh,
-            aside,
-            safety: replaces && options.safety,
-            drop_old: options.drop_old,
+            scratch_database: fresh,
+            previous_database: aside,
+            dump_first: replaces && options.safety,
+            drop_previous: options.drop_old,
             bytes: backup.size,
             notes,
         }
@@ -277,16 +277,18 @@ impl RestorePlan {
 
 impl fmt::Display for RestorePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backup, target, fresh, aside, bytes, .. } = self;
+        let Self {
+            backup, target, scratch_database: fresh, previous_database: aside, bytes, ..
+        } = self;
         let mut steps = Vec::new();
-        if self.safety {
+        if self.dump_first {
             steps.push(format!("dump {target} as it is now"));
         }
         steps.push(format!("restore {backup} ({bytes} bytes) into the new database {fresh}"));
         steps.push("count its rows and run the checks there".to_owned());
         if self.replaces {
             steps.push(format!("rename {target} to {aside} and {fresh} to {target}, both at once"));
-            steps.push(if self.drop_old {
+            steps.push(if self.drop_previous {
                 format!("drop {aside}")
             } else {
                 format!("{aside} stays: drop it when it is no longer needed")

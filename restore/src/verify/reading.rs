@@ -86,7 +86,7 @@ pub(super) fn check_hashes(
     };
     let show = |d: &StreamDigest| format!("{} bytes, {}", d.bytes, d.sha256);
     let layers = backup.committed_manifest().map_or_else(EncodingLayers::default, |m| m.layers);
-    let undone = match (layers.cipher, layers.compressed) {
+    let undone = match (layers.encryption, layers.compression) {
         (None, None) => "to its end",
         (None, Some(_)) => "decompressed to its end",
         (Some(_), None) => "decrypted to its end",
@@ -95,7 +95,7 @@ pub(super) fn check_hashes(
     vec![
         CheckResult::passed(READABLE_CHECK, undone),
         CheckResult::passed("stored bytes", show(&sums.stored)),
-        CheckResult::passed("plain bytes", show(&sums.plain)),
+        CheckResult::passed("plain bytes", show(&sums.plaintext)),
     ]
 }
 

@@ -14,14 +14,14 @@ impl VerificationReport {
             VerificationVerdict::Waiting => "waits for its thaw",
             VerificationVerdict::CouldNotVerify => "COULD NOT BE VERIFIED",
         };
-        let how = if self.full { "restored" } else { "read and hashed" };
+        let how = if self.restored { "restored" } else { "read and hashed" };
         let _ = writeln!(text, "## {}: {word}\n", self.backup);
         let database = self.database.as_deref().unwrap_or("unknown database");
         let at = self.data_time.map_or("an unknown time".into(), |t| t.to_string());
         let _ = writeln!(text, "{database}, data of {at}, {how}.\n");
         text.push_str("| check | result | detail |\n| --- | --- | --- |\n");
         for check in &self.checks {
-            let went = match check.went {
+            let went = match check.status {
                 CheckStatus::Passed => "passed",
                 CheckStatus::Failed => "**failed**",
                 CheckStatus::Skipped => "skipped",
@@ -33,17 +33,17 @@ impl VerificationReport {
                 escape_cell(&check.detail)
             );
         }
-        if !self.losses.is_empty() {
+        if !self.warnings.is_empty() {
             text.push_str("\n| lost | statement | message |\n| --- | --- | --- |\n");
-            for loss in &self.losses {
-                let class = format!("{:?}", loss.class).to_lowercase();
+            for loss in &self.warnings {
+                let class = format!("{:?}", loss.kind).to_lowercase();
                 let (statement, message) =
                     (escape_cell(&loss.statement), escape_cell(&loss.message));
                 let _ = writeln!(text, "| {class} | {statement} | {message} |");
             }
         }
-        if !self.took.is_empty() {
-            let times = self.took.iter().map(|t| format!("{} {:.1} s", t.phase, t.seconds));
+        if !self.durations.is_empty() {
+            let times = self.durations.iter().map(|t| format!("{} {:.1} s", t.phase, t.seconds));
             let _ = writeln!(text, "\nMeasured: {}.", times.collect::<Vec<_>>().join(", "));
         }
         text
@@ -57,9 +57,9 @@ fn escape_cell(text: &str) -> String {
 
 /// A report of several, the bad ones first.
 pub fn render_markdown(all: &[VerificationReport]) -> String {
-    let good = all.iter().filter(|v| v.good).count();
+    let good = all.iter().filter(|v| v.is_good).count();
     let mut text = format!("# Verification of backups\n\n{good} of {} are good.\n", all.len());
-    let (good, bad): (Vec<_>, Vec<_>) = all.iter().partition(|v| v.good);
+    let (good, bad): (Vec<_>, Vec<_>) = all.iter().partition(|v| v.is_good);
     for verified in bad.into_iter().chain(good) {
         text.push('\n');
         text.push_str(&verified.to_markdown());
@@ -77,15 +77,15 @@ mod tests {
             backup: "/backups/orders.dump".into(),
             database: Some("orders".into()),
             data_time: None,
-            full: true,
+            restored: true,
             verdict: VerificationVerdict::Bad,
-            good: false,
+            is_good: false,
             checks: vec![
                 CheckResult::passed("manifest", ""),
                 CheckResult::failed("rows | of", "t: 1\n2"),
             ],
-            losses: Vec::new(),
-            took: vec![PhaseDuration { phase: "verify".into(), seconds: 1.25 }],
+            warnings: Vec::new(),
+            durations: vec![PhaseDuration { phase: "verify".into(), seconds: 1.25 }],
         };
         insta::assert_snapshot!(verified.to_markdown(), @r"
         ## /backups/orders.dump: NOT GOOD

@@ -29,7 +29,7 @@ pub(crate) fn options(target: &str) -> BackupRestoreOptions {
 
 /// The checks that failed, by name.
 pub(crate) fn failed(verified: &VerificationReport) -> Vec<&str> {
-    let failed = verified.checks.iter().filter(|c| c.went == CheckStatus::Failed);
+    let failed = verified.checks.iter().filter(|c| c.status == CheckStatus::Failed);
     failed.map(|c| c.name.as_str()).collect()
 }
 

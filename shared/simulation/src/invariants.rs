@@ -49,7 +49,7 @@ pub struct Checks {
 
 /// Whether a point counts: complete, of this owner, and no transfer copy.
 fn counts(point: &RecoveryPoint, owner: &str) -> bool {
-    point.is_complete() && point.is_owned_by(owner) && !point.marks.transfer && !point.automated
+    point.is_complete() && point.is_owned_by(owner) && !point.tags.transfer && !point.automated
 }
 
 /// The group that a database belongs to: the first by name that selects it.
@@ -106,28 +106,28 @@ impl Checks {
         action: &SnapshotAction,
         now: Timestamp,
     ) {
-        let SnapshotAction::Take { family, id, resource_id, tags, .. } = action else { return };
+        let SnapshotAction::Create { family, id, resource_id, tags, .. } = action else { return };
         if !self.enabled {
             return;
         }
         let home = policy.home();
         let points = world.at(&home).map_or(&[][..], |f| &f.points);
-        let taken = points.iter().any(|p| p.family == *family && p.id == *id);
+        let taken = points.iter().any(|p| p.kind == *family && p.id == *id);
         let fresh = trouble.stale.is_none();
         self.expect(!taken || !fresh, world.now, "one-identifier", || {
             format!("{id} is given twice")
         });
-        let marks =
+        let tags =
             shared::catalog::HoldfastTags::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v)));
-        if marks.request.is_some() {
+        if tags.request.is_some() {
             return;
         }
-        for (reason, slot) in marks.reasons_with_slots() {
+        for (reason, slot) in tags.reasons_with_slots() {
             let rule = policy.policy.databases.values().find_map(|g| {
                 g.snapshots
                     .iter()
                     .find(|(r, _)| r.as_str() == reason)
-                    .and_then(|(_, s)| s.when.as_ref())
+                    .and_then(|(_, s)| s.schedule.as_ref())
             });
             let due = rule.and_then(|when| last_due(policy, when, now));
             let slot = slot.and_then(parse_slot);
@@ -137,7 +137,7 @@ impl Checks {
             let same = |p: &&RecoveryPoint| {
                 p.resource_id == *resource_id
                     && p.is_owned_by(&policy.owner)
-                    && p.marks.copy_of.is_none()
+                    && p.tags.copy_of.is_none()
                     && !matches!(p.state, RecoveryPointState::Failed(_))
                     && p.slot_for(reason).and_then(parse_slot) == slot
             };

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 pub struct SimulatedPolicy {
     /// The policy.
     pub policy: Policy,
-    /// What marks its points.
+    /// What tags its points.
     pub owner: String,
     /// Its locations with their roles, home first.
     pub locations: Vec<Location>,
@@ -45,9 +45,9 @@ impl SimulatedPolicy {
     pub(crate) fn schedules(&self) -> Vec<&ScheduleConfig> {
         let snapshots = self.policy.databases.values().flat_map(|g| g.snapshots.values());
         let dumps = self.policy.postgres.values().flat_map(|g| g.dumps.values());
-        let whens = snapshots.filter_map(|s| s.when.as_ref());
+        let whens = snapshots.filter_map(|s| s.schedule.as_ref());
         whens
-            .chain(dumps.filter_map(|d| d.when.as_ref()))
+            .chain(dumps.filter_map(|d| d.schedule.as_ref()))
             .chain(self.policy.retention.schedule.as_ref())
             .collect()
     }
@@ -63,7 +63,7 @@ impl SimulatedPolicy {
         for group in self.policy.postgres.values() {
             ages.extend(group.objectives.max_age.iter().map(Period::duration));
             ages.extend(group.dumps.values().filter_map(|d| rule_age(&d.keep)));
-            let own = group.also_stored.iter().filter_map(|s| s.keep.as_ref());
+            let own = group.copies.iter().filter_map(|s| s.keep.as_ref());
             ages.extend(own.filter_map(rule_age));
             ages.insert(SignedDuration::from_hours(24 * 30)); // dumps before a restore
         }

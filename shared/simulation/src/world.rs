@@ -48,7 +48,7 @@ impl Default for RdsLocation {
 impl RdsLocation {
     /// Manual snapshots of a kind, whoever made them.
     pub fn manual_count(&self, kind: DatabaseKind) -> usize {
-        self.points.iter().filter(|p| p.family == kind && !p.automated).count()
+        self.points.iter().filter(|p| p.kind == kind && !p.automated).count()
     }
 }
 

@@ -36,7 +36,7 @@ impl AuditLog {
                 .map(|seq| self.read_object(seq))
                 .buffered(MAX_CONCURRENT_READS);
             while let Some(mut records) = objects.try_next().await? {
-                let done = records.iter().all(|r| r.at < enough) && !records.is_empty();
+                let done = records.iter().all(|r| r.recorded_at < enough) && !records.is_empty();
                 records.reverse();
                 found.append(&mut records);
                 if done {
@@ -45,7 +45,7 @@ impl AuditLog {
             }
         }
         found.reverse();
-        found.retain(|r| r.at >= since);
+        found.retain(|r| r.recorded_at >= since);
         Ok(found)
     }
 
@@ -93,7 +93,7 @@ impl AuditLog {
                 if records.is_empty() && self.verifier.is_some() {
                     continue;
                 }
-                let young = records.iter().any(|r| r.at >= time);
+                let young = records.iter().any(|r| r.recorded_at >= time);
                 // What is younger stays, and what follows it is younger still.
                 if young || seq == newest {
                     return Ok(old);

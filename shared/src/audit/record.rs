@@ -45,7 +45,7 @@ pub struct AuditEntry {
     /// What was done or tried.
     pub action: String,
     /// Why.
-    pub because: String,
+    pub reason: String,
     /// What kind of operation it is.
     #[serde(default)]
     pub operation: Operation,
@@ -55,7 +55,7 @@ pub struct AuditEntry {
     pub detail: String,
     /// What it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub made: Option<Artifact>,
+    pub artifact: Option<Artifact>,
     /// How long it took, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
@@ -72,13 +72,13 @@ pub struct AuditRecord {
     /// Its line in the object, from 1.
     pub line: usize,
     /// Lines of the object.
-    pub of: usize,
+    pub lines: usize,
     /// When it was recorded.
-    pub at: Timestamp,
+    pub recorded_at: Timestamp,
     /// The run's id.
-    pub run: String,
+    pub run_id: String,
     /// The function, or the command's word.
-    pub by: String,
+    pub function: String,
     /// The person, on a host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -94,7 +94,7 @@ pub struct AuditRecord {
     #[serde(flatten)]
     pub entry: AuditEntry,
     /// Hash of the record before.
-    pub prev: String,
+    pub prev_hash: String,
     /// When the record before was recorded; none of the very first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prev_at: Option<Timestamp>,
@@ -144,7 +144,7 @@ impl ChainTip {
     }
 
     pub(crate) fn from_record(record: &AuditRecord) -> Self {
-        Self { hash: record.hash.clone(), at: Some(record.at) }
+        Self { hash: record.hash.clone(), at: Some(record.recorded_at) }
     }
 }
 
@@ -161,16 +161,16 @@ pub(crate) fn encode_object(
         let sealed = hash_and_serialize(&AuditRecord {
             seq,
             line,
-            of,
-            at: run.at,
-            run: run.id.clone(),
-            by: run.by.clone(),
+            lines: of,
+            recorded_at: run.at,
+            run_id: run.id.clone(),
+            function: run.by.clone(),
             user: run.user.clone(),
             host: run.host.clone(),
             policy: run.policy.clone(),
             group: entry.asset.split_once('/').map(|(group, _)| group.to_owned()),
             entry: truncate_entry(entry.clone()),
-            prev: last.hash,
+            prev_hash: last.hash,
             prev_at: last.at,
             hash: String::new(),
         });
@@ -222,7 +222,7 @@ pub(crate) fn verify_object<'b>(
 
 /// An entry whose texts and numbers have a length that everybody reads alike.
 fn truncate_entry(mut entry: AuditEntry) -> AuditEntry {
-    for text in [&mut entry.asset, &mut entry.action, &mut entry.because, &mut entry.detail] {
+    for text in [&mut entry.asset, &mut entry.action, &mut entry.reason, &mut entry.detail] {
         if text.len() > MAX_TEXT_BYTES {
             let end = (0..=MAX_TEXT_BYTES).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
             text.truncate(end);
@@ -232,7 +232,7 @@ fn truncate_entry(mut entry: AuditEntry) -> AuditEntry {
     // Milliseconds are exact in every JSON library.
     let millis = |s: &mut Option<f64>| *s = s.map(|s| (s * 1000.0).round() / 1000.0);
     millis(&mut entry.seconds);
-    if let Some(made) = &mut entry.made {
+    if let Some(made) = &mut entry.artifact {
         millis(&mut made.seconds);
     }
     let length = entry.evidence.as_ref().map_or(0, |evidence| evidence.to_string().len());

@@ -29,10 +29,10 @@ fn sample_entry(asset: &str) -> AuditEntry {
         asset: asset.into(),
         action: "dump".into(),
         operation: crate::plan::Operation::Backup,
-        because: "it is due".into(),
+        reason: "it is due".into(),
         result: OperationResult::Done,
         detail: "done".into(),
-        made: None,
+        artifact: None,
         seconds: Some(1.23456),
         evidence: None,
     }

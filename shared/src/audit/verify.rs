@@ -26,16 +26,16 @@ pub struct ChainVerification {
     /// `SEQ:HASH` of the last of them; keep it elsewhere, and a later verification also finds a tail that was cut.
     pub head: Option<String>,
     /// The first bad place; none when all is well.
-    pub bad: Option<ChainBreak>,
+    pub first_break: Option<ChainBreak>,
 }
 
 /// A place where the chain is broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChainBreak {
     /// The object, and the line where it is one.
-    pub place: String,
+    pub location: String,
     /// What is wrong with it.
-    pub why: String,
+    pub reason: String,
 }
 
 /// What verification is held to.
@@ -98,8 +98,8 @@ impl AuditLog {
             walk.record_break(name, "it is no record of Holdfast's");
         }
         let mut verdict = walk.into_verification();
-        if let Some(bad) = &mut verdict.bad {
-            bad.place = self.display_location(&bad.place);
+        if let Some(bad) = &mut verdict.first_break {
+            bad.location = self.display_location(&bad.location);
         }
         Ok(verdict)
     }
@@ -119,8 +119,9 @@ impl<'e> ChainWalker<'e> {
 
     /// Notes a bad place, if it is the first.
     fn record_break(&mut self, place: impl Into<String>, why: impl Into<String>) -> bool {
-        if self.verdict.bad.is_none() {
-            self.verdict.bad = Some(ChainBreak { place: place.into(), why: why.into() });
+        if self.verdict.first_break.is_none() {
+            self.verdict.first_break =
+                Some(ChainBreak { location: place.into(), reason: why.into() });
         }
         false
     }
@@ -156,8 +157,8 @@ impl<'e> ChainWalker<'e> {
                 return self.record_break(place, why);
             }
             self.verdict.records += 1;
-            self.verdict.from.get_or_insert(record.at);
-            self.verdict.to = Some(record.at);
+            self.verdict.from.get_or_insert(record.recorded_at);
+            self.verdict.to = Some(record.recorded_at);
             self.last = ChainTip::from_record(&record);
         }
         self.seq = Some(seq);
@@ -173,22 +174,22 @@ impl<'e> ChainWalker<'e> {
         place: (u64, usize, usize),
         begin: bool,
     ) -> Option<String> {
-        if (r.seq, r.line, r.of) != place {
+        if (r.seq, r.line, r.lines) != place {
             let (seq, line, of) = place;
             return Some(format!(
                 "it is record {} of {} of object {}, and lies as {line} of {of} in {seq}",
-                r.line, r.of, r.seq
+                r.line, r.lines, r.seq
             ));
         }
         if !begin {
-            let fits = r.prev == self.last.hash && r.prev_at == self.last.at;
+            let fits = r.prev_hash == self.last.hash && r.prev_at == self.last.at;
             return (!fits).then(|| {
                 "it is not chained to the record before it: that one was changed, or this one"
                     .to_owned()
             });
         }
         match (place.0, r.prev_at) {
-            (1, _) if r.prev != ChainTip::genesis().hash => {
+            (1, _) if r.prev_hash != ChainTip::genesis().hash => {
                 Some("it is the first object and says that there was one before it".into())
             }
             (1, _) => None,

@@ -121,9 +121,9 @@ impl OperationError {
         place: &crate::catalog::Location,
     ) -> crate::catalog::ObservationError {
         crate::catalog::ObservationError {
-            place: place.clone(),
-            why: self.to_string(),
-            mend: self.hint().into(),
+            location: place.clone(),
+            message: self.to_string(),
+            hint: self.hint().into(),
         }
     }
 }

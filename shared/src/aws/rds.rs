@@ -39,7 +39,7 @@ pub struct RdsClient {
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct SnapshotCopyRequest {
     /// ARN of the source.
-    pub source: String,
+    pub source_arn: String,
     /// Identifier of the copy.
     pub id: String,
     /// Key that the copy is encrypted with; needed in another region and account.
@@ -215,7 +215,7 @@ impl RdsClient {
         &self,
         point: &RecoveryPoint,
     ) -> Result<LocationInventory, OperationError> {
-        let RecoveryPoint { family, resource_id: id, database, .. } = point;
+        let RecoveryPoint { kind: family, resource_id: id, database, .. } = point;
         let databases = match family {
             DatabaseKind::Instance => {
                 let by = if id.is_empty() {
@@ -372,11 +372,11 @@ impl RdsClient {
         family: DatabaseKind,
         copy: &SnapshotCopyRequest,
     ) -> Result<(), OperationError> {
-        let doing = || format!("copy {} to {}", copy.source, self.location);
+        let doing = || format!("copy {} to {}", copy.source_arn, self.location);
         match family {
             DatabaseKind::Instance => {
                 let request = self.client.copy_db_snapshot();
-                let request = request.source_db_snapshot_identifier(&copy.source);
+                let request = request.source_db_snapshot_identifier(&copy.source_arn);
                 let request = request.target_db_snapshot_identifier(&copy.id);
                 let request = request.set_kms_key_id(copy.kms_key.clone());
                 let request = request.set_option_group_name(copy.option_group.clone());
@@ -385,7 +385,7 @@ impl RdsClient {
             }
             DatabaseKind::Cluster => {
                 let request = self.client.copy_db_cluster_snapshot();
-                let request = request.source_db_cluster_snapshot_identifier(&copy.source);
+                let request = request.source_db_cluster_snapshot_identifier(&copy.source_arn);
                 let request = request.target_db_cluster_snapshot_identifier(&copy.id);
                 let request = request.set_kms_key_id(copy.kms_key.clone());
                 let request = request.set_tags(Some(tags::to_sdk(&copy.tags)));
@@ -475,7 +475,7 @@ impl RdsClient {
     ) -> Result<(), OperationError> {
         let point = cleared.point();
         let doing = || format!("delete snapshot {}", point.id);
-        let done = match point.family {
+        let done = match point.kind {
             DatabaseKind::Instance => {
                 let request = self.client.delete_db_snapshot().db_snapshot_identifier(&point.id);
                 request

@@ -17,7 +17,7 @@ fn sample_point(id: &str, data_time: Timestamp) -> RecoveryPoint {
         arn: format!("arn:aws:rds:eu-west-1:111122223333:snapshot:{id}"),
         database: "orders".into(),
         resource_id: "db-A".into(),
-        family: DatabaseKind::Instance,
+        kind: DatabaseKind::Instance,
         automated: false,
         state: RecoveryPointState::Good,
         data_time: Some(data_time),
@@ -27,7 +27,7 @@ fn sample_point(id: &str, data_time: Timestamp) -> RecoveryPoint {
         kms_key: None,
         option_group: None,
         source_arn: None,
-        marks: HoldfastTags {
+        tags: HoldfastTags {
             owner: Some("acme@here".into()),
             reason: Some("daily".into()),
             slot: Some(crate::time::format_slot(data_time)),
@@ -102,10 +102,10 @@ fn every_safety_question_is_asked() {
     let points = [
         sample_point("new", day(0)),
         sample_point("old", day(40)),
-        change("by-hand", 40, |p| p.marks = HoldfastTags::default()),
-        change("other", 40, |p| p.marks.owner = Some("acme@elsewhere".into())),
+        change("by-hand", 40, |p| p.tags = HoldfastTags::default()),
+        change("other", 40, |p| p.tags.owner = Some("acme@elsewhere".into())),
         change("rds", 40, |p| p.automated = true),
-        change("tag-held", 40, |p| p.marks.hold = Some("audit 7".into())),
+        change("tag-held", 40, |p| p.tags.legal_hold = Some("audit 7".into())),
         change("list-held", 40, |_| ()),
         change("arn-held", 40, |_| ()),
         change("wanted", 40, |_| ()),
@@ -118,12 +118,12 @@ fn every_safety_question_is_asked() {
         }),
         change("wrong", 1, |_| ()),
         change("no-time", 40, |p| p.data_time = None),
-        change("other-why", 40, |p| p.marks.reason = Some("quarterly".into())),
-        change("hop", 1, |p| p.marks.transfer = true),
-        change("hop-done", 1, |p| p.marks.transfer = true),
+        change("other-why", 40, |p| p.tags.reason = Some("quarterly".into())),
+        change("hop", 1, |p| p.tags.transfer = true),
+        change("hop-done", 1, |p| p.tags.transfer = true),
         change("future", -2, |_| ()),
         change("two-reasons", 40, |p| {
-            p.marks.also = vec![("quarterly".into(), "202601010000".into())];
+            p.tags.additional_reasons = vec![("quarterly".into(), "202601010000".into())];
         }),
     ];
     let rule = retention_rule(serde_json::json!({"for": "35d"}));
@@ -204,11 +204,11 @@ fn nothing_goes_while_backups_are_failing() {
     let fresh = || sample_point("fresh", parse_time("2026-11-19T02:10:00Z"));
     let others: [fn(&mut RecoveryPoint); 7] = [
         |p| p.automated = true,
-        |p| p.marks.owner = None,
-        |p| p.marks.owner = Some("acme@elsewhere".into()),
+        |p| p.tags.owner = None,
+        |p| p.tags.owner = Some("acme@elsewhere".into()),
         |p| p.state = RecoveryPointState::InFlight,
-        |p| p.marks.transfer = true,
-        |p| p.marks.reason = Some("pre-deploy".into()),
+        |p| p.tags.transfer = true,
+        |p| p.tags.reason = Some("pre-deploy".into()),
         |p| p.data_time = Some(parse_time("2026-11-21T00:00:00Z")),
     ];
     for (i, change) in others.into_iter().enumerate() {
@@ -222,8 +222,8 @@ fn nothing_goes_while_backups_are_failing() {
     assert_eq!(goes(&points, due(), None), 15);
     // One point that serves two reasons counts for both.
     let both = points.last_mut().expect("a point");
-    both.marks.reason = Some("weekly".into());
-    both.marks.also = vec![("daily".into(), "202611190200".into())];
+    both.tags.reason = Some("weekly".into());
+    both.tags.additional_reasons = vec![("daily".into(), "202611190200".into())];
     assert_eq!(goes(&points, due(), None), 15);
 }
 
@@ -270,10 +270,10 @@ fn of_failed_points_only_the_newest_tries_stay_and_none_when_a_good_one_took_the
         let mut p = sample_point(id, parse_time(time));
         (p.state, p.data_time) =
             (state.clone(), (state == RecoveryPointState::Good).then(|| parse_time(time)));
-        p.marks.reason = Some("daily".into());
-        p.marks.slot = None;
-        p.marks.copy_of = Some(source.into());
-        p.marks.data_time = Some(parse_time(time));
+        p.tags.reason = Some("daily".into());
+        p.tags.slot = None;
+        p.tags.copy_of = Some(source.into());
+        p.tags.data_time = Some(parse_time(time));
         p
     };
     let failed = || RecoveryPointState::Failed("failed".into());
@@ -347,10 +347,10 @@ prop_compose! {
         let mut p = sample_point("x", Timestamp::UNIX_EPOCH);
         p.automated = automated;
         p.state = state;
-        p.marks.reason = Some(reason.into());
-        p.marks.owner = Some(if ours { "acme@here" } else { "acme@elsewhere" }.into());
-        p.marks.hold = held.then(|| "why".into());
-        p.marks.transfer = transfer;
+        p.tags.reason = Some(reason.into());
+        p.tags.owner = Some(if ours { "acme@here" } else { "acme@elsewhere" }.into());
+        p.tags.legal_hold = held.then(|| "why".into());
+        p.tags.transfer = transfer;
         if !known { p.data_time = None; }
         (days, p)
     }
@@ -389,7 +389,7 @@ proptest! {
             p
         }).collect();
         let good = |points: &[RecoveryPoint]| points.iter()
-            .filter(|p| p.is_complete() && p.is_owned_by("acme@here") && !p.marks.transfer && !p.automated).count();
+            .filter(|p| p.is_complete() && p.is_owned_by("acme@here") && !p.tags.transfer && !p.automated).count();
         let before = good(&points);
         for clock in clocks {
             let now = start + SignedDuration::from_hours(24 * clock);
@@ -406,13 +406,13 @@ proptest! {
             for (p, fate) in points.iter().zip(&fates) {
                 if let RetentionVerdict::Delete(cleared, _) = fate {
                     prop_assert_eq!(cleared.point(), p);
-                    prop_assert!(p.is_owned_by("acme@here") && !p.automated && p.marks.hold.is_none());
-                    if p.is_complete() && !p.marks.transfer && p.has_reason("daily") && let DeletionPrecondition::Since(due) = &owed {
-                        let covers = |o: &&RecoveryPoint| o.is_complete() && o.is_owned_by("acme@here") && !o.automated && !o.marks.transfer
+                    prop_assert!(p.is_owned_by("acme@here") && !p.automated && p.tags.legal_hold.is_none());
+                    if p.is_complete() && !p.tags.transfer && p.has_reason("daily") && let DeletionPrecondition::Since(due) = &owed {
+                        let covers = |o: &&RecoveryPoint| o.is_complete() && o.is_owned_by("acme@here") && !o.automated && !o.tags.transfer
                             && o.has_reason("daily") && o.data_time.is_some_and(|t| t <= now && t + MAX_TIME_BEFORE_DUE >= *due);
                         prop_assert!(points.iter().any(|o| covers(&o)), "backups are not being made");
                     }
-                    if p.is_complete() && !p.marks.transfer {
+                    if p.is_complete() && !p.tags.transfer {
                         let rule = if p.reason() == "daily" { &rules.0 } else { &rules.1 };
                         let age = now.duration_since(p.data_time.expect("a time"));
                         prop_assert!(age >= rule.age.as_ref().expect("for").duration());

@@ -22,7 +22,7 @@ fn point_from_spec(
     });
     let tags = wanted.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()));
     let point = model::owned_snapshot(policy, wanted.database, "any", jiff::Timestamp::UNIX_EPOCH);
-    RecoveryPoint { id: id.into(), state, marks: HoldfastTags::from_tags(tags), ..point }
+    RecoveryPoint { id: id.into(), state, tags: HoldfastTags::from_tags(tags), ..point }
 }
 
 fn spec_tags(database: &RdsDatabase, reason: &str, slot: &str) -> BTreeMap<String, String> {
@@ -60,12 +60,12 @@ fn a_name_that_is_taken_is_counted_on_after_a_failed_try_and_told_apart_from_all
         point
     };
     let others = [
-        change(&|p| p.marks.owner = Some("acme@elsewhere".into())),
+        change(&|p| p.tags.owner = Some("acme@elsewhere".into())),
         change(&|p| p.resource_id = "db-before".into()),
-        change(&|p| p.family = DatabaseKind::Cluster),
-        change(&|p| p.marks = HoldfastTags::default()),
-        change(&|p| p.marks.request = Some("deploy-7".into())),
-        change(&|p| p.marks.also = vec![("weekly".into(), "202611150200".into())]),
+        change(&|p| p.kind = DatabaseKind::Cluster),
+        change(&|p| p.tags = HoldfastTags::default()),
+        change(&|p| p.tags.request = Some("deploy-7".into())),
+        change(&|p| p.tags.additional_reasons = vec![("weekly".into(), "202611150200".into())]),
     ];
     for other in others {
         let apart = get(std::slice::from_ref(&other));
@@ -87,9 +87,9 @@ fn a_hold_that_a_person_added_changes_nothing_of_what_it_is() {
     let tags = spec_tags(&orders, "daily", "202611210200");
     let wanted = SnapshotSpec { database: &orders, suffix: "daily-202611210200", tags: &tags };
     let mut held = point_from_spec(&wanted, "x", RecoveryPointState::Good);
-    held.marks.hold = Some("a court".into());
+    held.tags.legal_hold = Some("a court".into());
     assert!(wanted.matches_point(&held));
-    held.marks.slot = Some("202611200200".into());
+    held.tags.slot = Some("202611200200".into());
     assert!(!wanted.matches_point(&held));
 }
 

@@ -34,14 +34,14 @@ pub struct DatabaseGroup {
     #[serde(default)]
     pub snapshots: BTreeMap<ReasonName, SnapshotRule>,
     /// Good points that always stay at each place, whatever the rules say.
-    #[serde(default = "default_keep_at_least")]
-    pub keep_at_least: NonZeroU32,
+    #[serde(default = "default_min_backups")]
+    pub min_backups: NonZeroU32,
     /// Where copies go.
     #[serde(default)]
     pub copies: Vec<SnapshotCopyRule>,
     /// Snapshots (by identifier) that nobody may delete: an investigation, a court.
     #[serde(default)]
-    pub holds: Vec<String>,
+    pub legal_holds: Vec<String>,
     /// A read replica may be this far behind.
     #[serde(default)]
     pub replica_max_lag: Option<Period>,
@@ -50,27 +50,27 @@ pub struct DatabaseGroup {
     pub regions: Vec<Region>,
 }
 
-fn default_keep_at_least() -> NonZeroU32 {
+fn default_min_backups() -> NonZeroU32 {
     NonZeroU32::MIN
 }
 
-/// Which databases a group has. A database is in when its identifier is in `ids` or matches one of `like`, or, when
-/// neither is given, when it has all the `tags`; with both, it must match and have the tags. `except` always wins.
+/// Which databases a group has. A database is in when its identifier is in `identifiers` or matches one of `include`, or, when
+/// neither is given, when it has all the `tags`; with both, it must match and have the tags. `exclude` always wins.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseSelector {
     /// Exact identifiers; each must be found.
     #[serde(default)]
-    pub ids: Vec<String>,
+    pub identifiers: Vec<String>,
     /// Globs that match whole identifiers.
     #[serde(default)]
-    pub like: Vec<GlobPattern>,
+    pub include: Vec<GlobPattern>,
     /// Tags that it must all have.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
     /// Identifiers that are never in.
     #[serde(default)]
-    pub except: Vec<String>,
+    pub exclude: Vec<String>,
 }
 
 /// What RDS's own automated backups must be set to.
@@ -94,7 +94,7 @@ pub struct AutomatedBackups {
     pub multi_az: Option<bool>,
     /// What happens to a difference.
     #[serde(default)]
-    pub drift: DriftAction,
+    pub on_drift: DriftAction,
 }
 
 fn default_max_lag() -> Period {
@@ -119,7 +119,7 @@ pub enum DriftAction {
 pub struct SnapshotRule {
     /// Taken at these times; without it only on demand.
     #[serde(default)]
-    pub when: Option<ScheduleConfig>,
+    pub schedule: Option<ScheduleConfig>,
     /// What is kept of them.
     pub keep: RetentionRule,
 }

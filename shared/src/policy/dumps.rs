@@ -21,7 +21,7 @@ pub struct PostgresGroup {
     pub databases: ServerDatabases,
     /// Databases on the server that are not backed up on purpose, as globs. Any other that no group has is a finding.
     #[serde(default)]
-    pub except: Vec<GlobPattern>,
+    pub exclude: Vec<GlobPattern>,
     /// Host, or directory of a Unix socket, when it is not in the secret; without it that of the service that `PGSERVICE`
     /// names, else this host.
     #[serde(default)]
@@ -52,23 +52,23 @@ pub struct PostgresGroup {
     #[serde(default)]
     #[schemars(range(min = 1, max = 9))]
     pub priority: Option<u8>,
-    /// What the business asks of it. `freshness` checks age and size of the newest dump in `stored`.
+    /// What the business asks of it. `freshness` checks age and size of the newest dump in `storage`.
     #[serde(default)]
     pub objectives: AssetObjectives,
     /// Where its dumps lie.
-    pub stored: StoreConfig,
+    pub storage: StoreConfig,
     /// Second places that each dump is copied to.
     #[serde(default)]
-    pub also_stored: Vec<StoreConfig>,
+    pub copies: Vec<StoreConfig>,
     /// Dumps, by reason.
     #[serde(default)]
     pub dumps: BTreeMap<ReasonName, DumpRule>,
     /// Good dumps of each database that always stay, whatever the rules let go.
-    #[serde(default = "default_keep_at_least")]
-    pub keep_at_least: NonZeroU32,
+    #[serde(default = "default_min_backups")]
+    pub min_backups: NonZeroU32,
     /// Files of dumps that nobody may delete, beside those with a hold of their own.
     #[serde(default)]
-    pub holds: Vec<String>,
+    pub legal_holds: Vec<String>,
     /// The write-ahead log.
     #[serde(default)]
     pub wal: Option<WalConfig>,
@@ -92,13 +92,13 @@ pub struct PostgresGroup {
     pub tiers: Vec<StorageTier>,
     /// Free space that a dump must leave on the directory's disk.
     #[serde(default)]
-    pub free_disk: Option<ByteSize>,
+    pub min_free_space: Option<ByteSize>,
     /// Regions that its backups may lie in; every one when it is left out. A copy to another is refused when the policy is read.
     #[serde(default)]
     pub regions: Vec<Region>,
 }
 
-fn default_keep_at_least() -> NonZeroU32 {
+fn default_min_backups() -> NonZeroU32 {
     NonZeroU32::MIN
 }
 
@@ -132,7 +132,7 @@ impl PostgresGroup {
             all.insert(
                 name,
                 DumpRule {
-                    when: None,
+                    schedule: None,
                     keep: RetentionRule {
                         age: Some("30d".parse().expect("a period")),
                         ..RetentionRule::default()
@@ -144,7 +144,7 @@ impl PostgresGroup {
                     jobs: like.and_then(|d| d.jobs),
                     tables: Vec::new(),
                     queries: BTreeMap::new(),
-                    deduplicate: false,
+                    skip_unchanged: false,
                 },
             );
         }
@@ -239,7 +239,7 @@ pub struct SecretSource {
 pub struct DumpRule {
     /// Taken at these times; without it only on demand.
     #[serde(default)]
-    pub when: Option<ScheduleConfig>,
+    pub schedule: Option<ScheduleConfig>,
     /// What is kept of them.
     pub keep: RetentionRule,
     /// Archive format.
@@ -268,7 +268,7 @@ pub struct DumpRule {
     /// Whether a dump that holds the same as the newest one is not stored again: that one is noted to be still true. For
     /// the formats `custom` and `plain`; read in full all the same, since only that shows that nothing changed.
     #[serde(default)]
-    pub deduplicate: bool,
+    pub skip_unchanged: bool,
 }
 
 /// Archive format of a dump.

@@ -194,7 +194,7 @@ pub struct CopyDestination {
     /// Customer-managed KMS key of the home region, shared with the destination's account: a snapshot under `aws/rds`
     /// can't be shared, so it is first copied at home under this key.
     #[serde(default)]
-    pub transfer_key: Option<Arn>,
+    pub reencrypt_kms_key: Option<Arn>,
     /// Option groups of the destination by those of the sources, where an engine needs one (TDE, time zone):
     /// `{ oracle-tz: oracle-tz-virginia }`. A copy of a snapshot under any other option group names none.
     #[serde(default)]
@@ -205,7 +205,7 @@ pub struct CopyDestination {
     /// Snapshot copies in flight at once in that region; RDS allows 20.
     #[serde(default)]
     #[schemars(range(min = 1, max = 20))]
-    pub in_flight: Option<NonZeroU32>,
+    pub max_concurrent_copies: Option<NonZeroU32>,
     /// Azure Blob Storage, for copies of objects. No function runs this yet.
     #[serde(default)]
     pub azure: Option<AzureDestination>,
@@ -242,7 +242,7 @@ pub struct AssetObjectives {
     pub min_size: Option<ByteSize>,
     /// The newest object's size may differ from the median of those before by this much.
     #[serde(default)]
-    pub size_change: Option<Percentage>,
+    pub max_size_deviation: Option<Percentage>,
 }
 
 /// When something happens.
@@ -310,7 +310,7 @@ pub struct BucketGroup {
     pub encryption: Option<BucketEncryption>,
     /// Non-current versions must be kept for this long by the bucket's lifecycle, and let go after it.
     #[serde(default)]
-    pub noncurrent_versions: Option<Period>,
+    pub noncurrent_version_expiration: Option<Period>,
     /// Replication by S3 itself.
     #[serde(default)]
     pub replication: Option<BucketReplication>,
@@ -370,10 +370,10 @@ pub struct ObjectCopyRule {
     pub prefixes: Vec<String>,
     /// Sweep the whole bucket at these times; without it every run sweeps.
     #[serde(default)]
-    pub when: Option<ScheduleConfig>,
+    pub schedule: Option<ScheduleConfig>,
     /// Copy an object as soon as S3 says that it was created.
     #[serde(default)]
-    pub on_create: bool,
+    pub on_object_created: bool,
     /// The oldest object without a copy may be this old.
     #[serde(default)]
     pub max_age: Option<Period>,
@@ -470,7 +470,7 @@ pub struct StoreConfig {
     /// Each object is locked for as long as the keep rule surely keeps it (S3 Object Lock; the bucket must have it).
     #[serde(default)]
     pub lock: Option<LockMode>,
-    /// What is kept here, for a place in `also_stored`; without it the rule of each dump.
+    /// What is kept here, for a place in `copies`; without it the rule of each dump.
     #[serde(default)]
     pub keep: Option<RetentionRule>,
     /// How a point's key is made below the prefix: text, `{database}`, `{reason}`, `{table}` and strftime fields of the
@@ -527,13 +527,13 @@ pub enum LockMode {
     Compliance,
 }
 
-/// A CloudWatch alarm on one of Holdfast's metrics. Missing data counts as breaching, but of `size-change`, `dump-seconds`,
-/// `recovery-time`, `restore-test` and `verification`, where it means that nothing new happened. Exactly one of `above` and `below`.
+/// A CloudWatch alarm on one of Holdfast's metrics. Missing data counts as breaching, but of `size-deviation`, `dump-duration`,
+/// `restore-duration`, `restore-test-passed` and `verification`, where it means that nothing new happened. Exactly one of `above` and `below`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AlarmRule {
     /// What is watched.
-    pub watch: AlarmMetric,
+    pub metric: AlarmMetric,
     /// Only this group of assets; the whole policy without it.
     #[serde(default)]
     pub of: Option<Name>,
@@ -589,9 +589,9 @@ pub enum AlarmMetric {
     /// Assets with a critical finding, counted by `freshness`.
     FailingAssets,
     /// Age of the newest good recovery point, of the asset where it is oldest.
-    PointAge,
+    BackupAge,
     /// Age of the newest good offsite copy, of the asset where it is oldest.
-    OffsiteAge,
+    OffsiteCopyAge,
     /// Automated-backup settings that differ from the policy.
     SettingsDrift,
     /// Databases that no group of the policy selects.
@@ -605,19 +605,19 @@ pub enum AlarmMetric {
     /// How far a read replica is behind.
     ReplicaLag,
     /// Points that one retention run refused to let go because of the limits.
-    DeletesRefused,
+    DeletesBlocked,
     /// Share of what was tried that was done: `below: "99%"`.
     SuccessRate,
     /// How much the newest point's size differs from the median of those before it, up or down.
-    SizeChange,
+    SizeDeviation,
     /// How long a dump took.
-    DumpSeconds,
+    DumpDuration,
     /// How long the newest restore took.
-    RecoveryTime,
+    RestoreDuration,
     /// Whether the newest restores passed their checks: `below: "1"`.
-    RestoreTest,
+    RestoreTestPassed,
     /// Whether the newest verifications passed: `below: "1"`.
-    Verification,
+    VerificationPassed,
     /// What storage costs a month, in the currency of the policy's prices.
     StorageCost,
     /// Share of the storage quota that is used.
@@ -630,21 +630,21 @@ impl AlarmMetric {
     /// All words.
     pub const ALL: &[Self] = &[
         Self::FailingAssets,
-        Self::PointAge,
-        Self::OffsiteAge,
+        Self::BackupAge,
+        Self::OffsiteCopyAge,
         Self::SettingsDrift,
         Self::UnprotectedDatabases,
         Self::RestorableLag,
         Self::ReplicationLag,
         Self::ReplicationMissing,
         Self::ReplicaLag,
-        Self::DeletesRefused,
+        Self::DeletesBlocked,
         Self::SuccessRate,
-        Self::SizeChange,
-        Self::DumpSeconds,
-        Self::RecoveryTime,
-        Self::RestoreTest,
-        Self::Verification,
+        Self::SizeDeviation,
+        Self::DumpDuration,
+        Self::RestoreDuration,
+        Self::RestoreTestPassed,
+        Self::VerificationPassed,
         Self::StorageCost,
         Self::QuotaUsed,
         Self::DeliveriesFailed,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 pub struct WalConfig {
     /// Where segments go.
-    pub stored: StoreConfig,
+    pub storage: StoreConfig,
     /// How long they are kept.
     pub keep: Period,
     /// A segment is switched at least this often.
@@ -43,17 +43,17 @@ pub struct RedisGroup {
     #[serde(default)]
     #[schemars(range(min = 1, max = 9))]
     pub priority: Option<u8>,
-    /// What the business asks of it. `freshness` checks age and size of the newest object in `stored`.
+    /// What the business asks of it. `freshness` checks age and size of the newest object in `storage`.
     #[serde(default)]
     pub objectives: AssetObjectives,
     /// Settings that `CONFIG GET` must show.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
     /// Where RDB files lie.
-    pub stored: StoreConfig,
+    pub storage: StoreConfig,
     /// When the RDB file is copied.
     #[serde(default)]
-    pub when: Option<ScheduleConfig>,
+    pub schedule: Option<ScheduleConfig>,
     /// What is kept of them.
     pub keep: RetentionRule,
     /// Replicas may be this far behind.
@@ -77,14 +77,14 @@ pub struct KubernetesGroup {
     #[serde(default)]
     #[schemars(range(min = 1, max = 9))]
     pub priority: Option<u8>,
-    /// What the business asks of it. `freshness` checks age and size of the newest object in `stored`.
+    /// What the business asks of it. `freshness` checks age and size of the newest object in `storage`.
     #[serde(default)]
     pub objectives: AssetObjectives,
     /// Where the exported state lies.
-    pub stored: StoreConfig,
+    pub storage: StoreConfig,
     /// When it is exported.
     #[serde(default)]
-    pub when: Option<ScheduleConfig>,
+    pub schedule: Option<ScheduleConfig>,
     /// It is exported when it changes.
     #[serde(default)]
     pub on_change: bool,
@@ -125,10 +125,10 @@ pub struct FileGroup {
     /// Bucket or directory that is backed up.
     pub from: StoreConfig,
     /// Where the backups lie.
-    pub stored: StoreConfig,
+    pub storage: StoreConfig,
     /// Second places that each backup is written to as well.
     #[serde(default)]
-    pub also_stored: Vec<StoreConfig>,
+    pub copies: Vec<StoreConfig>,
     /// Who answers for them.
     #[serde(default)]
     pub owner: Option<Name>,
@@ -136,12 +136,12 @@ pub struct FileGroup {
     #[serde(default)]
     #[schemars(range(min = 1, max = 9))]
     pub priority: Option<u8>,
-    /// What the business asks of them. `freshness` checks age and size of the newest object in `stored`.
+    /// What the business asks of them. `freshness` checks age and size of the newest object in `storage`.
     #[serde(default)]
     pub objectives: AssetObjectives,
     /// Taken at these times.
     #[serde(default)]
-    pub when: Option<ScheduleConfig>,
+    pub schedule: Option<ScheduleConfig>,
     /// Taken when something changes.
     #[serde(default)]
     pub on_change: bool,
@@ -149,7 +149,7 @@ pub struct FileGroup {
     pub keep: RetentionRule,
     /// Similar files are stored once.
     #[serde(default)]
-    pub deduplicate: bool,
+    pub skip_unchanged: bool,
     /// Storage classes by age.
     #[serde(default)]
     pub tiers: Vec<StorageTier>,
@@ -168,7 +168,7 @@ pub struct DrillRule {
     #[serde(default)]
     pub of: Option<Name>,
     /// When.
-    pub when: ScheduleConfig,
+    pub schedule: ScheduleConfig,
     /// A month has several such days; only this one counts (1: the first).
     #[serde(default)]
     #[schemars(range(min = 1, max = 5))]

@@ -271,19 +271,19 @@ fn check_secret_sources(policy: &Policy, say: ErrorSink<'_>) {
 pub(super) fn all_stores(policy: &Policy) -> Vec<(String, &StoreConfig)> {
     let mut all = Vec::new();
     for (name, g) in &policy.postgres {
-        all.push((format!("/postgres/{name}/stored"), &g.stored));
-        all.extend(g.wal.iter().map(|w| (format!("/postgres/{name}/wal/stored"), &w.stored)));
-        let more = g.also_stored.iter().enumerate();
-        all.extend(more.map(|(i, s)| (format!("/postgres/{name}/also_stored/{i}"), s)));
+        all.push((format!("/postgres/{name}/storage"), &g.storage));
+        all.extend(g.wal.iter().map(|w| (format!("/postgres/{name}/wal/storage"), &w.storage)));
+        let more = g.copies.iter().enumerate();
+        all.extend(more.map(|(i, s)| (format!("/postgres/{name}/copies/{i}"), s)));
     }
-    all.extend(policy.redis.iter().map(|(n, g)| (format!("/redis/{n}/stored"), &g.stored)));
+    all.extend(policy.redis.iter().map(|(n, g)| (format!("/redis/{n}/storage"), &g.storage)));
     all.extend(
-        policy.kubernetes.iter().map(|(n, g)| (format!("/kubernetes/{n}/stored"), &g.stored)),
+        policy.kubernetes.iter().map(|(n, g)| (format!("/kubernetes/{n}/storage"), &g.storage)),
     );
     for (name, g) in &policy.files {
-        all.push((format!("/files/{name}/stored"), &g.stored));
-        let more = g.also_stored.iter().enumerate();
-        all.extend(more.map(|(i, s)| (format!("/files/{name}/also_stored/{i}"), s)));
+        all.push((format!("/files/{name}/storage"), &g.storage));
+        let more = g.copies.iter().enumerate();
+        all.extend(more.map(|(i, s)| (format!("/files/{name}/copies/{i}"), s)));
     }
     all
 }
@@ -311,7 +311,7 @@ fn check_stores(policy: &Policy, say: ErrorSink<'_>) {
                 "a bucket of AWS needs `home`: write it, or the bucket's endpoint".into(),
             );
         }
-        if store.keep.is_some() && !at.contains("/also_stored/") {
+        if store.keep.is_some() && !at.contains("/copies/") {
             say(
                 format!("{at}/keep"),
                 "this place keeps what the dumps' own rules say: leave it out".into(),
@@ -363,7 +363,7 @@ fn check_alarms(policy: &Policy, say: ErrorSink<'_>) {
         }
         let (threshold, side) = alarm.threshold_and_comparison();
         let limit = threshold.value();
-        let (fits, wanted) = match alarm.watch.metric().unit() {
+        let (fits, wanted) = match alarm.metric.metric().unit() {
             "Seconds" => {
                 (matches!(limit, ThresholdValue::Time(_)), "a length of time such as \"1h\"")
             }

@@ -59,17 +59,17 @@ pub(super) fn list_unimplemented(policy: &Policy) -> Vec<(String, &'static str)>
     for name in policy.redis.keys() {
         parts.push((
             format!("redis.{name}"),
-            "RDB files are not taken yet; what lies in `stored` is watched",
+            "RDB files are not taken yet; what lies in `storage` is watched",
         ));
     }
     for name in policy.kubernetes.keys() {
-        let what = "cluster state is not exported yet; what lies in `stored` is watched";
+        let what = "cluster state is not exported yet; what lies in `storage` is watched";
         parts.push((format!("kubernetes.{name}"), what));
     }
     for name in policy.files.keys() {
         parts.push((
             format!("files.{name}"),
-            "files are not backed up yet; what lies in `stored` is watched",
+            "files are not backed up yet; what lies in `storage` is watched",
         ));
     }
     parts.extend(crate::parts::unimplemented_parts(policy).into_iter().map(|p| (p.path, p.why)));

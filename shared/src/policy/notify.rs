@@ -231,7 +231,7 @@ pub struct RestoreNotifications {
     pub every: Option<Period>,
     /// A recovery whose report is missing after this time is a problem of its own; 24 hours when it is left out.
     #[serde(default)]
-    pub report_within: Option<Period>,
+    pub report_deadline: Option<Period>,
 }
 
 /// A web address that is asked for while all that is expected was heard. Whoever runs it rings when the asking stops.

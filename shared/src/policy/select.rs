@@ -11,12 +11,12 @@ pub fn evaluate_selector(
     id: &str,
     tags: &BTreeMap<String, String>,
 ) -> Result<String, String> {
-    if rule.except.iter().any(|e| e == id) {
+    if rule.exclude.iter().any(|e| e == id) {
         return Err("except names it".into());
     }
-    let named = rule.ids.iter().any(|i| i == id);
-    let pattern = rule.like.iter().find(|g| g.matcher().is_match(id));
-    let by_name = !rule.ids.is_empty() || !rule.like.is_empty();
+    let named = rule.identifiers.iter().any(|i| i == id);
+    let pattern = rule.include.iter().find(|g| g.matcher().is_match(id));
+    let by_name = !rule.identifiers.is_empty() || !rule.include.is_empty();
     if by_name && !named && pattern.is_none() {
         return Err("neither ids nor like has it".into());
     }
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn a_glob_matches_whole_identifiers_only() {
-        let prod = selector_of(serde_json::json!({"like": ["prod-*"]}));
+        let prod = selector_of(serde_json::json!({"include": ["prod-*"]}));
         let none = BTreeMap::new();
         assert!(evaluate_selector(&prod, "prod-orders", &none).is_ok());
         // The older tools' PATTERN=prod also took these .
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn tags_narrow_names_and_except_always_wins() {
         let r = selector_of(
-            serde_json::json!({"like": ["a-*"], "tags": {"env": "prod"}, "except": ["a-9"]}),
+            serde_json::json!({"include": ["a-*"], "tags": {"env": "prod"}, "exclude": ["a-9"]}),
         );
         let prod = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
         assert!(evaluate_selector(&r, "a-1", &prod).is_ok());

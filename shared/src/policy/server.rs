@@ -43,9 +43,9 @@ impl ServerDatabases {
 }
 
 impl PostgresGroup {
-    /// Whether `except` names this database.
+    /// Whether `exclude` names this database.
     pub fn excepts(&self, database: &str) -> bool {
-        self.except.iter().any(|glob| glob.matcher().is_match(database))
+        self.exclude.iter().any(|glob| glob.matcher().is_match(database))
     }
 
     /// Whether this is a database of the group. Of one that means all, each is that is not excepted, no template and not
@@ -120,8 +120,8 @@ mod tests {
 
     fn policy(databases: &str, key: &str) -> Result<Policy, String> {
         Policy::parse(&format!(
-            "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: {databases}, except: [\"test_*\"], \
-             stored: {{directory: /b{key}}}, dumps: {{daily: {{keep: {{for: 7d}}}}}}}}}}}}"
+            "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: {databases}, exclude: [\"test_*\"], \
+             storage: {{directory: /b{key}}}, dumps: {{daily: {{keep: {{for: 7d}}}}}}}}}}}}"
         ))
         .map_err(|faults| faults.to_string())
     }

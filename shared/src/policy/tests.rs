@@ -11,15 +11,15 @@ destinations:
   london: { region: eu-west-2, bucket: acme-replica }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     owner: ops
     objectives: { max_age: 25h }
     snapshots:
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 35d } }
     copies:
       - { to: london, of: [daily], keep: { newest: 3 } }
 alarms:
-  acme-backup-failed: { watch: failing-assets, of: fleet, above: "0" }
+  acme-backup-failed: { metric: failing-assets, of: fleet, above: "0" }
 "#;
 
 fn errors_of(yaml: &str) -> String {
@@ -30,7 +30,7 @@ fn errors_of(yaml: &str) -> String {
 fn a_small_policy_parses_with_its_defaults() {
     let policy = Policy::parse(SMALL_POLICY).expect("a policy");
     let fleet = policy.databases.values().next().expect("a group");
-    assert_eq!(fleet.keep_at_least.get(), 1);
+    assert_eq!(fleet.min_backups.get(), 1);
     assert_eq!(policy.time_zone.as_str(), "UTC");
     assert_eq!(policy.limits.delete.count, 500);
 }
@@ -41,7 +41,7 @@ fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
         .replace("snapshots:", "snapshot:")
         .replace("max_age: 25h", "max_age: 25")
         .replace("eu-west-2", "EU")
-        .replace("watch: failing-assets", "watch: failing-asset")
+        .replace("metric: failing-assets", "metric: failing-asset")
         .replace("\"111122223333\"", "11112222333")
         .replace("owner: ops", "owner:");
     insta::assert_snapshot!(errors_of(&bad), @r#"
@@ -50,7 +50,7 @@ fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
     11:5: databases.fleet.owner: nothing is written here: write text, or leave the key out
     12:19: databases.fleet.objectives.max_age: 25 has no unit: write "25d" for days or "25h" for hours
     13:5: databases.fleet.snapshot: unknown key "snapshot"; did you mean "snapshots"?
-    18:25: alarms.acme-backup-failed.watch: "failing-asset" is not one of: failing-assets, point-age, offsite-age, settings-drift, unprotected-databases, restorable-lag, replication-lag, replication-missing, replica-lag, deletes-refused, success-rate, size-change, dump-seconds, recovery-time, restore-test, verification, storage-cost, quota-used, deliveries-failed; did you mean "failing-assets"?
+    18:25: alarms.acme-backup-failed.metric: "failing-asset" is not one of: failing-assets, backup-age, offsite-copy-age, settings-drift, unprotected-databases, restorable-lag, replication-lag, replication-missing, replica-lag, deletes-blocked, success-rate, size-deviation, dump-duration, restore-duration, restore-test-passed, verification-passed, storage-cost, quota-used, deliveries-failed; did you mean "failing-assets"?
     "#);
 }
 
@@ -65,11 +65,11 @@ fn every_fault_of_the_meaning_is_told_at_once_with_its_place_and_its_mend() {
         .replace("acme-backup-failed", "backup-failed");
     insta::assert_snapshot!(errors_of(&bad), @r#"
     11:5: databases.fleet.owner: "opss" is not in owners; did you mean "ops"?
-    14:45: databases.fleet.snapshots.daily.keep: an empty rule does not mean "keep nothing": write what is kept, such as "for: 35d"
+    14:49: databases.fleet.snapshots.daily.keep: an empty rule does not mean "keep nothing": write what is kept, such as "for: 35d"
     16:11: databases.fleet.copies[0].to: "lodnon" is not in destinations; did you mean "london"?
     16:28: databases.fleet.copies[0].of[0]: "dayly" is not in snapshots; did you mean "daily"?
     18:3: alarms.backup-failed: an alarm's name begins with "acme-backup-" and has 255 characters at most, on one line
-    18:54: alarms.backup-failed.above: "1h" does not fit what is watched: write a number in quotes such as "0"
+    18:55: alarms.backup-failed.above: "1h" does not fit what is watched: write a number in quotes such as "0"
     "#);
 }
 
@@ -87,8 +87,8 @@ fn zero_and_empty_never_mean_everything() {
     for keep in ["{ for: 0d }", "{ newest: 0 }", "{ daily: 0 }", "{}", "{ for: \"\" }"] {
         errors_of(&SMALL_POLICY.replace("{ for: 35d }", keep));
     }
-    for select in ["{}", "{ like: [\"*\"] }", "{ like: [] }"] {
-        errors_of(&SMALL_POLICY.replace("{ like: [\"acme-*\"] }", select));
+    for select in ["{}", "{ include: [\"*\"] }", "{ include: [] }"] {
+        errors_of(&SMALL_POLICY.replace("{ include: [\"acme-*\"] }", select));
     }
 }
 
@@ -146,7 +146,7 @@ fn two_buckets_never_write_the_same_keys_and_a_secret_has_one_place() {
     let two = SMALL_POLICY.replace(
         "alarms:",
         "buckets:\n  a: { bucket: acme-a, copies: [{ to: london, prefixes: [x/] }] }\n  b: { bucket: acme-b, copies: [{ to: london }] }\n\
-         redis:\n  r: { password: { env: A, file: b }, stored: { bucket: acme-r }, keep: { for: 7d } }\nalarms:",
+         redis:\n  r: { password: { env: A, file: b }, storage: { bucket: acme-r }, keep: { for: 7d } }\nalarms:",
     );
     insta::assert_snapshot!(errors_of(&two), @r#"
     19:33: buckets.b.copies[0]: buckets.a.copies[0] writes keys beginning with "x/" into acme-replica too: give the two different prefixes, or another bucket
@@ -219,10 +219,10 @@ fn copies_stay_in_the_regions_that_their_group_allows() {
     let faults = of("regions: [eu-west-1, eu-central-1]").expect_err("london is not allowed");
     let said = "databases.fleet.copies[0].to: london is in eu-west-2, and this group allows eu-west-1, eu-central-1";
     assert!(faults.contains(said), "{faults}");
-    let stored = "postgres:\n  p: { databases: [x], regions: [eu-west-1], stored: { bucket: acme-p }, also_stored: [\
+    let stored = "postgres:\n  p: { databases: [x], regions: [eu-west-1], storage: { bucket: acme-p }, copies: [\
                   { bucket: acme-q, region: us-east-1 }, { bucket: far, endpoint: \"https://s3.example.com\" }] }\n";
     let faults = faults_of(stored);
-    assert!(faults.contains("postgres.p.also_stored[0]: acme-q is in us-east-1"), "{faults}");
+    assert!(faults.contains("postgres.p.copies[0]: acme-q is in us-east-1"), "{faults}");
     assert_eq!(faults.lines().count(), 1, "{faults}");
     let bucket = "buckets:\n  b: { bucket: acme-b, regions: [eu-west-1], replication: { to: london, max_lag: 1h } }\n";
     assert!(faults_of(bucket).contains("buckets.b.replication.to: london is in eu-west-2"));

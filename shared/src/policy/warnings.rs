@@ -121,13 +121,20 @@ fn warn_databases(policy: &Policy, say: WarningSink<'_>) {
     for (name, group) in &policy.databases {
         let at = format!("/databases/{name}");
         for (reason, snapshots) in &group.snapshots {
-            let at = format!("{at}/snapshots/{reason}/when/cron");
-            warn_too_often(snapshots.when.as_ref(), MIN_SNAPSHOT_INTERVAL, "a snapshot", at, say);
+            let at = format!("{at}/snapshots/{reason}/schedule/cron");
+            warn_too_often(
+                snapshots.schedule.as_ref(),
+                MIN_SNAPSHOT_INTERVAL,
+                "a snapshot",
+                at,
+                say,
+            );
         }
         let longest = |wanted: &dyn Fn(&ReasonName) -> bool, automated: bool| {
             let whens = group.snapshots.iter().filter(|(reason, _)| wanted(reason));
-            let own = ScheduleIntervals::from_schedules(whens.filter_map(|(_, s)| s.when.as_ref()))
-                .map(|g| g.longest);
+            let own =
+                ScheduleIntervals::from_schedules(whens.filter_map(|(_, s)| s.schedule.as_ref()))
+                    .map(|g| g.longest);
             own.into_iter().chain(automated.then_some(AUTOMATED_INTERVAL)).min()
         };
         let automated = group.automated_backups.is_some();
@@ -161,18 +168,18 @@ fn warn_dumps(policy: &Policy, say: WarningSink<'_>) {
     for (name, group) in &policy.postgres {
         let at = format!("/postgres/{name}");
         for (reason, dump) in &group.dumps {
-            let at = format!("{at}/dumps/{reason}/when/cron");
+            let at = format!("{at}/dumps/{reason}/schedule/cron");
             warn_too_often(
-                dump.when.as_ref(),
+                dump.schedule.as_ref(),
                 MIN_DUMP_INTERVAL,
                 "a dump of the whole database",
                 at,
                 say,
             );
         }
-        if let Some(gaps) =
-            ScheduleIntervals::from_schedules(group.dumps.values().filter_map(|d| d.when.as_ref()))
-        {
+        if let Some(gaps) = ScheduleIntervals::from_schedules(
+            group.dumps.values().filter_map(|d| d.schedule.as_ref()),
+        ) {
             let at = format!("{at}/objectives/max_age");
             let max_age = group.objectives.max_age.as_ref();
             warn_max_age_too_short(max_age, gaps.longest, "a dump is due", at, say);
@@ -184,8 +191,8 @@ fn warn_buckets(policy: &Policy, say: WarningSink<'_>) {
     for (name, bucket) in &policy.buckets {
         for (i, copy) in bucket.copies.iter().enumerate() {
             let at = format!("/buckets/{name}/copies/{i}");
-            if let Some(gaps) =
-                ScheduleIntervals::from_schedules(copy.when.iter()).filter(|_| !copy.on_create)
+            if let Some(gaps) = ScheduleIntervals::from_schedules(copy.schedule.iter())
+                .filter(|_| !copy.on_object_created)
             {
                 let at = format!("{at}/max_age");
                 warn_max_age_too_short(
@@ -305,7 +312,7 @@ mod tests {
 
     fn schedule_warnings(cron: &str, max_age: &str) -> String {
         dump_warnings(&format!(
-            "objectives: {{ max_age: {max_age} }}, stored: {{ directory: /b }}, dumps: {{ daily: {{ when: {{ cron: \"{cron}\", time_zone: Europe/London }}, keep: {{ daily: 7 }} }} }}"
+            "objectives: {{ max_age: {max_age} }}, storage: {{ directory: /b }}, dumps: {{ daily: {{ schedule: {{ cron: \"{cron}\", time_zone: Europe/London }}, keep: {{ daily: 7 }} }} }}"
         ))
     }
 
@@ -327,7 +334,7 @@ mod tests {
     fn a_dump_every_few_minutes_is_told() {
         assert!(schedule_warnings("*/5 * * * *", "25h").contains("is due every 5m"));
         assert!(schedule_warnings("* 2 * * *", "25h").contains("is due every 1m"));
-        let snapshots = "databases: { fleet: { select: { ids: [a] }, snapshots: { often: { when: { cron: \"*/30 * * * *\" }, keep: { for: 7d } } } } }\n";
+        let snapshots = "databases: { fleet: { select: { identifiers: [a] }, snapshots: { often: { schedule: { cron: \"*/30 * * * *\" }, keep: { for: 7d } } } } }\n";
         assert!(warnings_of(snapshots).contains("is due every 30m"), "{}", warnings_of(snapshots));
     }
 
@@ -335,7 +342,7 @@ mod tests {
     fn two_schedules_of_one_group_meet_an_objective_together() {
         let two = |max_age: &str| {
             dump_warnings(&format!(
-                "objectives: {{ max_age: {max_age} }}, stored: {{ directory: /b }}, dumps: {{ night: {{ when: {{ cron: \"0 2 * * *\" }}, keep: {{ daily: 7 }} }}, noon: {{ when: {{ cron: \"0 14 * * *\" }}, keep: {{ daily: 7 }} }} }}"
+                "objectives: {{ max_age: {max_age} }}, storage: {{ directory: /b }}, dumps: {{ night: {{ schedule: {{ cron: \"0 2 * * *\" }}, keep: {{ daily: 7 }} }}, noon: {{ schedule: {{ cron: \"0 14 * * *\" }}, keep: {{ daily: 7 }} }} }}"
             ))
         };
         assert_eq!(two("13h"), "");
@@ -345,20 +352,20 @@ mod tests {
     #[test]
     fn places_that_are_legal_and_hardly_meant_are_told() {
         for (store, place, said) in [
-            ("directory: ./store", "stored.directory", "write the whole path"),
+            ("directory: ./store", "storage.directory", "write the whole path"),
             (
                 "bucket: acme-pg, prefix: pg",
-                "stored.prefix",
+                "storage.prefix",
                 "begin \"pg{database}/...\": write \"pg/\"",
             ),
             (
                 "bucket: acme-pg, endpoint: \"http://10.0.0.7:9000\"",
-                "stored.endpoint",
+                "storage.endpoint",
                 "write https://",
             ),
-            ("bucket: acme-pg, region: eu-west-4", "stored.region", "did you mean \"eu-west-1\"?"),
+            ("bucket: acme-pg, region: eu-west-4", "storage.region", "did you mean \"eu-west-1\"?"),
         ] {
-            let warned = dump_warnings(&format!("stored: {{ {store} }}"));
+            let warned = dump_warnings(&format!("storage: {{ {store} }}"));
             assert_eq!(warned.lines().count(), 1, "{warned}");
             assert!(warned.contains(place) && warned.contains(said), "{warned}");
         }

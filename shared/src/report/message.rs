@@ -24,7 +24,7 @@ pub(crate) fn to_sns_message(report: &RunReport) -> String {
     let pressing = outcomes.partition_point(|o| outcome_priority(o) < OTHER_PRIORITY);
     let (pressing, other) = outcomes.split_at(pressing);
     let mut assets: Vec<&AssetStatus> = report.assets.iter().collect();
-    assets.sort_by_key(|a| Reverse(a.worst));
+    assets.sort_by_key(|a| Reverse(a.max_severity));
 
     let mut room = SizeLimitedMessage::for_report(report);
     let findings = room.take_fitting(findings.iter());
@@ -49,7 +49,7 @@ pub(crate) fn to_sns_message(report: &RunReport) -> String {
 const OTHER_PRIORITY: u8 = 2;
 
 fn outcome_priority(outcome: &StepOutcome) -> u8 {
-    match (&outcome.result, &outcome.made) {
+    match (&outcome.result, &outcome.artifact) {
         (StepResult::Failed(_), _) => 0,
         (_, Some(_)) => 1,
         _ => OTHER_PRIORITY,

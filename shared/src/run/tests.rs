@@ -18,11 +18,11 @@ company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     snapshots: { daily: { keep: { for: 35d } } }
 alarms:
-  acme-backup-age: { watch: point-age, above: 25h }
-  acme-backup-failing: { watch: failing-assets, of: fleet, above: "0" }
+  acme-backup-age: { metric: backup-age, above: 25h }
+  acme-backup-failing: { metric: failing-assets, of: fleet, above: "0" }
 "#;
 
 const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:holdfast";
@@ -120,7 +120,13 @@ async fn a_dry_run_names_every_step_and_does_none() {
     assert_eq!(format_outcomes(&outcomes), "a: Planned\nb: Planned");
     let mut report = RunReport::new("snapshot", &world);
     report.outcomes = outcomes;
-    report.push_finding(Finding::new(Severity::Critical, "a", FindingCode::Stale, "old", "run it"));
+    report.push_finding(Finding::new(
+        Severity::Critical,
+        "a",
+        FindingCode::BackupStale,
+        "old",
+        "run it",
+    ));
     // It is told to nobody, even when it fails.
     let report = finish_run(&world, report, RunTimer::start(&aws, &RunRequest::full_run())).await;
     assert!(report.failed && aws.call_counter().current_counts() == CallCounts::default());
@@ -226,15 +232,21 @@ fn metric_value(report: &RunReport, metric: Metric) -> Option<f64> {
 async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
     let (aws, asked) = recording_aws(&[]);
     let report = finish_sample_run(&aws, |r| {
-        r.push_finding(Finding::new(Severity::Warning, "a", FindingCode::Deferred, "why", "wait"));
+        r.push_finding(Finding::new(
+            Severity::Warning,
+            "a",
+            FindingCode::BackupDeferred,
+            "why",
+            "wait",
+        ));
     })
     .await;
     assert!(!report.failed);
     assert_eq!(sent_operations(&asked), ["PutMetricData"]);
     let body = asked.lock().expect("a lock")[0].body.clone();
     for name in [
-        "RunCompleted",
-        "RunFailed",
+        "RunsCompleted",
+        "RunsFailed",
         "Unfinished",
         "ApiRequests",
         "ApiThrottled",
@@ -244,7 +256,7 @@ async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
         assert!(body.contains(name), "{name}");
     }
     assert_eq!(
-        (metric_value(&report, Metric::RunCompleted), metric_value(&report, Metric::RunFailed)),
+        (metric_value(&report, Metric::RunsCompleted), metric_value(&report, Metric::RunsFailed)),
         (Some(1.0), Some(0.0))
     );
 }
@@ -256,31 +268,37 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
         r.outcomes = vec![StepOutcome {
             asset: "acme-a".into(),
             action: "take s".into(),
-            because: "it is due".into(),
+            reason: "it is due".into(),
             operation: crate::plan::Operation::Backup,
             result: StepResult::Failed("create snapshot s: AccessDenied: no; allow it".into()),
             kind: None,
-            made: None,
+            artifact: None,
         }];
-        r.push_finding(Finding::new(Severity::Info, "acme-c", FindingCode::New, "it is new", ""));
+        r.push_finding(Finding::new(
+            Severity::Info,
+            "acme-c",
+            FindingCode::NoBackupYet,
+            "it is new",
+            "",
+        ));
         r.push_finding(Finding::new(
             Severity::Warning,
             "acme-b",
-            FindingCode::Deferred,
+            FindingCode::BackupDeferred,
             "it is stopped",
             "start it",
         ));
         r.push_finding(Finding::new(
             Severity::Critical,
             "acme-b",
-            FindingCode::Stale,
+            FindingCode::BackupStale,
             "it is old",
             "run it",
         ));
     })
     .await;
     assert!(report.failed);
-    assert_eq!(metric_value(&report, Metric::RunFailed), Some(1.0));
+    assert_eq!(metric_value(&report, Metric::RunsFailed), Some(1.0));
     assert_eq!(sent_operations(&asked), ["PutMetricData", "Publish"]);
     let told = asked.lock().expect("a lock")[1].clone();
     assert_eq!(told.parameter("TopicArn"), Some(TOPIC));
@@ -292,8 +310,8 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
     run run-1 at 2026-11-20T12:00:00Z
 
     failed acme-a: take s: create snapshot s: AccessDenied: no; allow it
-    critical acme-b stale: it is old; run it
-    warning acme-b deferred: it is stopped; start it
+    critical acme-b backup-stale: it is old; run it
+    warning acme-b backup-deferred: it is stopped; start it
     Subject=acme snapshot failed
     MessageAttributes.entry.1.Name=holdfast-audience
     MessageAttributes.entry.1.Value.DataType=String
@@ -306,7 +324,7 @@ async fn metrics_that_can_not_be_put_fail_the_run_and_are_told() {
     let (aws, asked) = recording_aws(&["PutMetricData"]);
     let report = finish_sample_run(&aws, |_| {}).await;
     assert!(report.failed);
-    insta::assert_snapshot!(report.findings[0], @"critical metrics not-published: put 6 metric values: AccessDenied; allow this action in the role that made the call");
+    insta::assert_snapshot!(report.findings[0], @"critical metrics metrics-publish-failed: put 6 metric values: AccessDenied; allow this action in the role that made the call");
     assert_eq!(sent_operations(&asked), ["PutMetricData", "Publish"]);
 }
 
@@ -316,8 +334,8 @@ async fn a_topic_that_can_not_be_told_is_a_finding_too() {
     let report = finish_sample_run(&aws, |_| {}).await;
     let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(said.join("\n"), @"
-    critical metrics not-published: put 6 metric values: AccessDenied; allow this action in the role that made the call
-    critical topic not-told: publish to arn:aws:sns:eu-west-1:111122223333:holdfast: AuthorizationError: said AWS; allow this action in the role that made the call
+    critical metrics metrics-publish-failed: put 6 metric values: AccessDenied; allow this action in the role that made the call
+    critical topic notification-failed: publish to arn:aws:sns:eu-west-1:111122223333:holdfast: AuthorizationError: said AWS; allow this action in the role that made the call
     ");
 }
 
@@ -332,15 +350,15 @@ async fn alarms_that_can_not_be_set_fail_the_run_and_its_metrics_say_so() {
         RunTimer::start(&aws, &RunRequest::full_run()),
     )
     .await;
-    assert_eq!((report.failed, metric_value(&report, Metric::RunFailed)), (true, Some(1.0)));
+    assert_eq!((report.failed, metric_value(&report, Metric::RunsFailed)), (true, Some(1.0)));
     // One refusal stops no other alarm.
     let expected =
         ["DescribeAlarms", "PutMetricAlarm", "PutMetricAlarm", "PutMetricData", "Publish"];
     assert_eq!(sent_operations(&asked), expected);
     let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(said.join("\n"), @"
-    critical alarms not-set: set alarm acme-backup-age: AccessDenied; allow this action in the role that made the call
-    critical alarms not-set: set alarm acme-backup-failing: AccessDenied; allow this action in the role that made the call
+    critical alarms alarm-update-failed: set alarm acme-backup-age: AccessDenied; allow this action in the role that made the call
+    critical alarms alarm-update-failed: set alarm acme-backup-failing: AccessDenied; allow this action in the role that made the call
     ");
 }
 
@@ -368,7 +386,7 @@ async fn a_message_is_short_however_much_there_is_to_say() {
             report.push_finding(Finding::new(
                 Severity::Critical,
                 format!("acme-{n:05}"),
-                FindingCode::Stale,
+                FindingCode::BackupStale,
                 why,
                 "run it",
             ));
@@ -478,7 +496,7 @@ async fn every_run_tells_its_report_as_json_and_a_dry_one_does_not() {
     assert_eq!(told.len(), 1, "nothing failed, so people are not told");
     assert_eq!(told[0].0, REPORTS);
     let json: serde_json::Value = serde_json::from_str(&told[0].1).expect("JSON");
-    assert_eq!((json["run"].as_str(), json["whole"].as_bool()), (Some("run-1"), Some(true)));
+    assert_eq!((json["run_id"].as_str(), json["complete"].as_bool()), (Some("run-1"), Some(true)));
     assert_eq!(json["seconds"].as_f64(), Some(report.seconds));
 
     let (aws, asked) = recording_aws(&[]);
@@ -495,7 +513,7 @@ async fn ten_thousand_findings_are_told_in_one_message() {
             r.push_finding(Finding::new(
                 Severity::Critical,
                 format!("a-{n}"),
-                FindingCode::Stale,
+                FindingCode::BackupStale,
                 why,
                 "run it",
             ));
@@ -523,7 +541,7 @@ async fn a_topic_of_reports_that_refuses_is_a_finding_and_people_are_told_of_it(
     });
     let report = finish_with_reports(&aws, false, |_| {}).await;
     assert!(report.failed);
-    insta::assert_snapshot!(report.findings[0], @"critical topic not-told: publish to arn:aws:sns:eu-west-1:111122223333:holdfast-reports: AuthorizationError: said AWS; allow this action in the role that made the call");
+    insta::assert_snapshot!(report.findings[0], @"critical topic notification-failed: publish to arn:aws:sns:eu-west-1:111122223333:holdfast-reports: AuthorizationError: said AWS; allow this action in the role that made the call");
     let told = published_messages(&asked);
     assert_eq!(told.iter().map(|t| t.0.as_str()).collect::<Vec<_>>(), [REPORTS, TOPIC]);
     assert!(told[1].1.contains("holdfast-reports"), "{}", told[1].1);
@@ -540,17 +558,23 @@ async fn a_report_says_how_long_the_run_took_and_whether_it_looked_at_everything
         report.findings.extend(finding);
         let report = finish_run(&world, report, begun).await;
         assert_eq!(report.seconds.to_string(), "2.5");
-        report.whole
+        report.complete
     };
     let look = RunRequest::full_run;
     assert!(whole(&look(), None).await);
     assert!(
-        whole(&look(), Some(Finding::new(Severity::Critical, "a", FindingCode::Stale, "", "")))
-            .await
+        whole(
+            &look(),
+            Some(Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "", ""))
+        )
+        .await
     );
     assert!(
-        !whole(&look(), Some(Finding::new(Severity::Critical, "a", FindingCode::Gap, "", "")))
-            .await
+        !whole(
+            &look(),
+            Some(Finding::new(Severity::Critical, "a", FindingCode::ObservationFailed, "", ""))
+        )
+        .await
     );
     for narrow in [
         RunRequest { reason: "pre-deploy".into(), ..look() },
@@ -575,7 +599,7 @@ async fn a_place_that_hangs_is_a_gap_and_leaves_half_of_the_time() {
         crate::observe::observe_inventory(&world, crate::observe::ObservationScope::Everywhere)
             .await;
     assert!(seen.locations.is_empty());
-    insta::assert_snapshot!(format!("{}; {}", seen.errors[0].why, seen.errors[0].mend), @"list databases and snapshots of eu-west-1 in 111122223333: no answer within 140 s, its share of the run's time; check the network and the endpoint; the next run tries again");
+    insta::assert_snapshot!(format!("{}; {}", seen.errors[0].message, seen.errors[0].hint), @"list databases and snapshots of eu-west-1 in 111122223333: no answer within 140 s, its share of the run's time; check the network and the endpoint; the next run tries again");
     assert!(began.elapsed() <= FIVE_MINUTES / 2, "{:?}", began.elapsed());
     let one = "arn:aws:rds:eu-west-1:111122223333:snapshot:orders-daily-1";
     let began = Instant::now();
@@ -622,7 +646,7 @@ async fn a_run_in_which_everything_hangs_ends_by_itself_with_a_report() {
         assert!(started_at.elapsed() + END_RESERVE <= budget, "{:?}", started_at.elapsed());
         let report = ended.expect("a report");
         assert!(report.failed);
-        let found: Vec<_> = report.findings.iter().map(|f| f.what.as_str()).collect();
-        assert_eq!(found, ["not-published", "out-of-time", "not-told"]);
+        let found: Vec<_> = report.findings.iter().map(|f| f.code.as_str()).collect();
+        assert_eq!(found, ["metrics-publish-failed", "deadline-exceeded", "notification-failed"]);
     }
 }

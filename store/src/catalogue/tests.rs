@@ -32,7 +32,7 @@ fn store_with_policy(rest: &str, dump: &str, signer: Option<MinisignSigner>) -> 
     let store = BackupStore::Directory(DirectoryBackend::new(root.path(), ""));
     let text = format!(
         "{{holdfast: 1, company: listings, id: host-1, {rest} postgres: {{main: {{databases: [orders, orders_archive], \
-         stored: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}, {dump}}}, weekly: {{keep: {{newest: 1}}}}}}}}}}}}"
+         storage: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}, {dump}}}, weekly: {{keep: {{newest: 1}}}}}}}}}}}}"
     );
     let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));
     let author = SigningAuthor::new(policy.owner(), signer);
@@ -50,7 +50,7 @@ fn signing_store(dump: &str) -> TestStore {
     store_with_policy(&rest, dump, Some(signer))
 }
 
-const DEDUPLICATING: &str = "deduplicate: true";
+const DEDUPLICATING: &str = "skip_unchanged: true";
 const ENCRYPTING: &str = "encrypt: {openssl: {env: P}}";
 
 impl TestStore {
@@ -350,7 +350,7 @@ async fn classify_key(world: &TestStore, key: &str) -> String {
 async fn the_policy_and_not_the_record_says_what_counts() {
     type ManifestChange = fn(&mut BackupManifest);
     let same: ManifestChange = |_| ();
-    let plain: ManifestChange = |m| m.layers.cipher = None;
+    let plain: ManifestChange = |m| m.layers.encryption = None;
     let future: ManifestChange = |m| m.data_time = "2026-11-30T02:10:01Z".parse().expect("a time");
     let slot: ManifestChange = |m| m.slot = Some("2026-11-30T02:00:00Z".parse().expect("a time"));
     let soon: ManifestChange = |m| m.data_time = "2026-11-30T02:09:59Z".parse().expect("a time");

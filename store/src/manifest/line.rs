@@ -23,7 +23,7 @@ const PSQL_ERROR_CHECK: &str = r#"printf '%s\n' "\set ON_ERROR_STOP on" "SELECT 
 /// the age identity, `PASSPHRASE.txt` a file with the passphrase. No secret is on a command line.
 pub fn restore_command(of: &RestoreCommandInput<'_>) -> String {
     let mut steps = vec![of.fetch.to_owned()];
-    let key = match of.layers.cipher {
+    let key = match of.layers.encryption {
         Some(EncryptionFormat::OpenSsl { .. }) => "PASSPHRASE.txt",
         _ => "KEY.txt",
     };

@@ -26,8 +26,8 @@ pub(crate) fn sample_manifest() -> BackupManifest {
         },
         format: ManifestFormat::Custom,
         layers: EncodingLayers {
-            cipher: Some(EncryptionFormat::Age),
-            compressed: Some(CompressionFormat::Zstd),
+            encryption: Some(EncryptionFormat::Age),
+            compression: Some(CompressionFormat::Zstd),
         },
         recipients: vec!["age1example".into()],
         key_id: None,
@@ -123,7 +123,7 @@ fn the_line_of_restore_undoes_each_layer_with_stock_tools() {
         (None, zstd, ManifestFormat::Csv, Some("public.\"Line Items\"")),
     ];
     let lines = table.map(|(cipher, compressed, format, table)| {
-        let layers = EncodingLayers { cipher, compressed };
+        let layers = EncodingLayers { encryption: cipher, compression: compressed };
         restore_command(&RestoreCommandInput { fetch: "cat /b/x", layers: &layers, format, table })
     });
     insta::assert_snapshot!(lines.join("\n"), @r#"

@@ -687,7 +687,7 @@ async fn uploads_without_end_and_objects_without_manifest_are_leftovers_and_fore
 async fn who_may_read_records_alone_still_sees_what_counts_and_nothing_foreign() {
     let list = "<ListBucketResult><Contents><Key>pg/a/a_daily_20261119_020000.dump</Key><Size>1</Size><ETag>e</ETag>\
                 <LastModified>2026-11-20T02:00:00Z</LastModified></Contents></ListBucketResult>";
-    let text = "{holdfast: 1, company: listings, id: host-1, postgres: {main: {databases: [a], stored: {directory: /b}, \
+    let text = "{holdfast: 1, company: listings, id: host-1, postgres: {main: {databases: [a], storage: {directory: /b}, \
                 dumps: {daily: {keep: {newest: 1}}}}}}";
     let policy = shared::policy::Policy::parse(text).unwrap_or_else(|e| panic!("{e}"));
     let now = "2026-11-21T02:00:00Z".parse().expect("a time");
@@ -713,7 +713,7 @@ fn signing() -> (shared::policy::Policy, SigningAuthor) {
     let (signer, _) = MinisignSigner::generate().expect("random numbers");
     let text = format!(
         "{{holdfast: 1, company: listings, id: host-1, signing: {{public_keys: [{}]}}, postgres: {{main: {{databases: \
-         [orders], stored: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}}}}}}}}}}}",
+         [orders], storage: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}}}}}}}}}}}",
         signer.public_key()
     );
     let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));

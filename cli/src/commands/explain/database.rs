@@ -56,14 +56,14 @@ pub(super) fn database_view(
     let findings = freshness::plan(policy, &facts, now).plan.findings.into_iter().filter(about);
     let asked = ViewContext { policy, group, database, inventory: seen, verdicts: &fates, now };
     Some(DatabaseView {
-        now: database.map(database_details),
+        current: database.map(database_details),
         group: group.map(|(name, _)| name.to_string()),
         selection: explain_selection(policy, database, id, group.map(|(name, _)| name)),
         objectives: group.map(|(_, g)| g.objectives.clone()).unwrap_or_default(),
-        keep_at_least: group.map(|(_, g)| g.keep_at_least.get()),
+        min_backups: group.map(|(_, g)| g.min_backups.get()),
         findings: findings.collect(),
-        due: group.map(|(_, g)| schedule_views(policy, g, now)).unwrap_or_default(),
-        places: asked.location_views(id),
+        schedules: group.map(|(_, g)| schedule_views(policy, g, now)).unwrap_or_default(),
+        locations: asked.location_views(id),
     })
 }
 
@@ -80,7 +80,7 @@ fn database_details(d: &RdsDatabase) -> DatabaseDetails {
         resource_id: d.resource_id.clone(),
         created: d.created,
         retention_days: d.retention_days,
-        window: d.window.clone(),
+        backup_window: d.window.clone(),
         latest_restorable: d.latest_restorable,
         multi_az: d.multi_az,
         encrypted: d.encrypted,
@@ -99,7 +99,7 @@ fn explain_selection(
     let tags = database.map_or(&none, |d| &d.tags);
     let one = |(name, g): (&Name, &DatabaseGroup)| {
         let replica = database.and_then(|d| d.replica_of.as_ref());
-        let named = g.select.ids.iter().any(|i| i == id);
+        let named = g.select.identifiers.iter().any(|i| i == id);
         let (selects, why) = match (evaluate_selector(&g.select, id, tags), replica) {
             (Err(why), _) => (false, why),
             (Ok(why), Some(of)) if !named => (
@@ -112,7 +112,7 @@ fn explain_selection(
                 None => (true, why),
             },
         };
-        GroupMatch { group: name.to_string(), selects, why }
+        GroupMatch { group: name.to_string(), is_selected: selects, reason: why }
     };
     policy.databases.iter().map(one).collect()
 }
@@ -120,14 +120,14 @@ fn explain_selection(
 fn schedule_views(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Vec<ScheduleView> {
     let one = |(reason, rule): (&_, &SnapshotRule)| {
         let reason: &ReasonName = reason;
-        let when = rule.when.as_ref();
+        let when = rule.schedule.as_ref();
         ScheduleView {
             reason: reason.to_string(),
             schedule: when.map(|w| {
                 format!("{} {}", w.cron, w.time_zone.as_ref().unwrap_or(&policy.time_zone))
             }),
-            next: when.and_then(|w| CronSchedule::new(w, &policy.time_zone).next_due(now)),
-            keep: rule.keep.clone(),
+            next_due_at: when.and_then(|w| CronSchedule::new(w, &policy.time_zone).next_due(now)),
+            retention: rule.keep.clone(),
         }
     };
     group.snapshots.iter().map(one).collect()
@@ -186,7 +186,12 @@ impl<'a> ViewContext<'a> {
         points.sort_by(|a, b| b.data_time.cmp(&a.data_time).then_with(|| a.id.cmp(&b.id)));
         // Unknown is not oldest: what is on its way is newer than all.
         points.sort_by_key(|p| p.data_time.is_some() || p.state != RecoveryPointState::InFlight);
-        LocationView { name, seen: self.inventory.at_location(&place).is_some(), place, points }
+        LocationView {
+            name,
+            observed: self.inventory.at_location(&place).is_some(),
+            location: place,
+            recovery_points: points,
+        }
     }
 
     /// The keep rules of each reason at a place.
@@ -227,15 +232,15 @@ impl<'a> ViewContext<'a> {
             age_seconds: p.data_time.map(|t| self.now.duration_since(t).as_secs()),
             reason: p.reasons().join(", "),
             size_gib: p.size_gib,
-            earlier: !p.resource_id.is_empty()
+            of_earlier_database: !p.resource_id.is_empty()
                 && self.database.is_some_and(|d| d.resource_id != p.resource_id),
-            stays,
-            because,
-            kept_until: p
+            retained: stays,
+            reasons: because,
+            retained_until: p
                 .data_time
                 .zip(span)
                 .and_then(|(t, s): (_, SignedDuration)| t.checked_add(s).ok()),
-            offsite,
+            offsite_copies: offsite,
         }
     }
 
@@ -275,7 +280,7 @@ impl<'a> ViewContext<'a> {
                 };
                 let to = rule.to.to_string();
                 all.entry(&sent.source.arn).or_default().push(OffsiteCopyView {
-                    to,
+                    destination: to,
                     state,
                     detail,
                 });

@@ -17,10 +17,10 @@ impl CommandOutput for ExplainOutput {
     fn render_text(&self, look: TerminalStyle) -> String {
         let mut parts = Vec::new();
         parts.extend(self.database.as_ref().map(|d| render_database(&self.asset, d, look)));
-        parts.extend(self.stored.iter().map(|s| render_object_asset(&self.asset, s, look)));
+        parts.extend(self.object_assets.iter().map(|s| render_object_asset(&self.asset, s, look)));
         parts.extend(self.buckets.iter().map(render_bucket));
-        parts.extend(self.gaps.iter().map(|g| {
-            escape_control_chars(&format!("NOT SEEN {}: {}; {}", g.place, g.why, g.mend))
+        parts.extend(self.observation_errors.iter().map(|g| {
+            escape_control_chars(&format!("NOT SEEN {}: {}; {}", g.location, g.message, g.hint))
         }));
         parts.join("\n\n")
     }
@@ -33,7 +33,7 @@ fn render_fields<const N: usize>(facts: [(&str, String); N]) -> String {
 }
 
 fn render_database(asset: &str, d: &DatabaseView, look: TerminalStyle) -> String {
-    let now = d.now.as_ref();
+    let now = d.current.as_ref();
     let what = now.map_or("no longer there; its points are".to_owned(), |n| {
         format!("{}, {}", n.engine, n.status)
     });
@@ -47,7 +47,7 @@ fn render_database(asset: &str, d: &DatabaseView, look: TerminalStyle) -> String
         ("resource id", now.map(|n| n.resource_id.clone()).unwrap_or_default()),
         (
             "RDS keeps",
-            now.map(|n| format!("{} days, window {} UTC", n.retention_days, n.window))
+            now.map(|n| format!("{} days, window {} UTC", n.retention_days, n.backup_window))
                 .unwrap_or_default(),
         ),
         (
@@ -57,26 +57,26 @@ fn render_database(asset: &str, d: &DatabaseView, look: TerminalStyle) -> String
         ("objectives", format_objectives(&d.objectives)),
         (
             "always stay",
-            d.keep_at_least.map(|n| format!("{n} good points at each place")).unwrap_or_default(),
+            d.min_backups.map(|n| format!("{n} good points at each place")).unwrap_or_default(),
         ),
     ]);
     let groups = d.selection.iter().map(|s| {
-        format!("  {}: {}, because {}", s.group, if s.selects { "yes" } else { "no" }, s.why)
+        format!("  {}: {}, because {}", s.group, if s.is_selected { "yes" } else { "no" }, s.reason)
     });
     parts.push(escape_control_chars(&format!(
         "selected by\n{}",
         groups.collect::<Vec<_>>().join("\n")
     )));
-    if !d.due.is_empty() {
+    if !d.schedules.is_empty() {
         parts.push(look.render_table(
             &["snapshots", "schedule", "next (UTC)", "keep"],
-            d.due.iter().map(schedule_row),
+            d.schedules.iter().map(schedule_row),
         ));
     }
     if !d.findings.is_empty() {
         parts.push(d.findings.iter().map(words::format_finding).collect::<Vec<_>>().join("\n"));
     }
-    parts.extend(d.places.iter().map(|p| render_location(p, look)));
+    parts.extend(d.locations.iter().map(|p| render_location(p, look)));
     parts.join("\n\n")
 }
 
@@ -84,17 +84,17 @@ fn schedule_row(d: &ScheduleView) -> Vec<String> {
     vec![
         d.reason.clone(),
         d.schedule.clone().unwrap_or_else(|| "on demand".into()),
-        d.next.map_or(PLACEHOLDER.to_owned(), format_time),
-        format_retention_rule(&d.keep),
+        d.next_due_at.map_or(PLACEHOLDER.to_owned(), format_time),
+        format_retention_rule(&d.retention),
     ]
 }
 
 fn render_location(p: &LocationView, look: TerminalStyle) -> String {
-    let head = format!("{} ({})", p.name, p.place);
-    if !p.seen {
+    let head = format!("{} ({})", p.name, p.location);
+    if !p.observed {
         return format!("{head}: can't be seen");
     }
-    if p.points.is_empty() {
+    if p.recovery_points.is_empty() {
         return format!("{head}: no points");
     }
     let home = p.name == "home";
@@ -103,23 +103,23 @@ fn render_location(p: &LocationView, look: TerminalStyle) -> String {
     if home {
         columns.push("offsite");
     }
-    let rows = p.points.iter().map(|p| {
+    let rows = p.recovery_points.iter().map(|p| {
         let mut row = recovery_point_row(p);
         if home {
-            row.push(format_offsite_copies(&p.offsite));
+            row.push(format_offsite_copies(&p.offsite_copies));
         }
         row
     });
     format!(
         "{head}: {}\n{}",
-        words::pluralize(p.points.len(), "point", "points"),
+        words::pluralize(p.recovery_points.len(), "point", "points"),
         look.render_table(&columns, rows)
     )
 }
 
 fn recovery_point_row(p: &RecoveryPointView) -> Vec<String> {
-    let fate = format!("{}: {}", if p.stays { "stays" } else { "goes" }, p.because.join(", "));
-    let earlier = if p.earlier { " (of an earlier database of this name)" } else { "" };
+    let fate = format!("{}: {}", if p.retained { "stays" } else { "goes" }, p.reasons.join(", "));
+    let earlier = if p.of_earlier_database { " (of an earlier database of this name)" } else { "" };
     vec![
         p.id.clone(),
         gate::format_state(&p.state),
@@ -128,14 +128,14 @@ fn recovery_point_row(p: &RecoveryPointView) -> Vec<String> {
         format!("{}{earlier}", p.reason),
         format!("{} GiB", p.size_gib),
         fate,
-        p.kept_until.map_or(PLACEHOLDER.to_owned(), format_time),
+        p.retained_until.map_or(PLACEHOLDER.to_owned(), format_time),
     ]
 }
 
 fn format_offsite_copies(copies: &[OffsiteCopyView]) -> String {
     let said = copies.iter().map(|c| match c.state {
-        "good" | "not-wanted" => format!("{}: {}", c.to, c.state.replace('-', " ")),
-        state => format!("{}: {} ({})", c.to, state.replace('-', " "), c.detail),
+        "good" | "not-wanted" => format!("{}: {}", c.destination, c.state.replace('-', " ")),
+        state => format!("{}: {} ({})", c.destination, state.replace('-', " "), c.detail),
     });
     let said: Vec<_> = said.collect();
     if said.is_empty() { PLACEHOLDER.to_owned() } else { said.join("\n") }
@@ -158,27 +158,27 @@ fn format_retention_rule(rule: &RetentionRule) -> String {
 }
 
 fn format_objectives(o: &AssetObjectives) -> String {
-    let AssetObjectives { max_age, rpo, rto, min_size, size_change } = o;
+    let AssetObjectives { max_age, rpo, rto, min_size, max_size_deviation: max_size_deviation } = o;
     let said = |word: &str, value: Option<String>| value.map(|v| format!("{word} {v}"));
     let parts = [
         said("newest point at most", max_age.as_ref().map(|p| format!("{p} old"))),
         said("data lost at most", rpo.as_ref().map(ToString::to_string)),
         said("restored within", rto.as_ref().map(ToString::to_string)),
         said("size at least", min_size.as_ref().map(ToString::to_string)),
-        said("size changes at most", size_change.as_ref().map(ToString::to_string)),
+        said("size changes at most", max_size_deviation.as_ref().map(ToString::to_string)),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "none".into() } else { parts.join(", ") }
 }
 
 fn render_object_asset(asset: &str, s: &ObjectAssetView, look: TerminalStyle) -> String {
-    let name = s.standing.as_ref().map_or(asset, |s| s.asset.as_str());
+    let name = s.status.as_ref().map_or(asset, |s| s.asset.as_str());
     let suffix = if s.suffix.is_empty() { String::new() } else { format!("*{}", s.suffix) };
     let mut parts = vec![format!(
         "{name}: objects\n{}",
         render_fields([
             ("group", s.group.clone()),
-            ("lies at", format!("{}{suffix}", s.at)),
+            ("lies at", format!("{}{suffix}", s.location)),
             ("objectives", format_objectives(&s.objectives)),
         ])
     )];
@@ -219,19 +219,26 @@ fn render_bucket(b: &BucketView) -> String {
             ("versioning", if p.versioning { "must be on".into() } else { String::new() }),
             (
                 "old versions",
-                p.noncurrent_versions.as_ref().map(|n| format!("kept for {n}")).unwrap_or_default()
+                p.noncurrent_version_expiration
+                    .as_ref()
+                    .map(|n| format!("kept for {n}"))
+                    .unwrap_or_default()
             ),
             ("replicated", replication.unwrap_or_default()),
             ("copied", copies.collect::<Vec<_>>().join("; ")),
         ])
     )];
-    let standings = b.standings.iter().map(|s| {
-        let newest = s.newest.as_ref().map_or(String::new(), |n| format!(", newest {n}"));
-        let why = if s.why.is_empty() { String::new() } else { format!(": {}", s.why.join("; ")) };
+    let standings = b.statuses.iter().map(|s| {
+        let newest = s.newest_point.as_ref().map_or(String::new(), |n| format!(", newest {n}"));
+        let why = if s.messages.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", s.messages.join("; "))
+        };
         escape_control_chars(&format!(
             "{} {}{newest}{why}",
             s.asset,
-            words::severity_label(s.worst)
+            words::severity_label(s.max_severity)
         ))
     });
     parts.extend(standings);

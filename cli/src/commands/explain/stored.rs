@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 pub(super) struct ObjectAssetView {
     pub(super) group: String,
     /// Where its points lie.
-    pub(super) at: String,
+    pub(super) location: String,
     /// Keys end with this.
     pub(super) suffix: String,
     pub(super) objectives: AssetObjectives,
-    pub(super) standing: Option<AssetStatus>,
+    pub(super) status: Option<AssetStatus>,
     pub(super) findings: Vec<Finding>,
     /// The newest objects, newest first.
     pub(super) newest: Vec<ObjectView>,
@@ -43,7 +43,7 @@ pub(super) struct BucketView {
     pub(super) group: String,
     /// What the policy says of it.
     pub(super) policy: BucketGroup,
-    pub(super) standings: Vec<AssetStatus>,
+    pub(super) statuses: Vec<AssetStatus>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -84,9 +84,9 @@ fn object_asset_view(world: &RunContext<'_>, one: ObjectAsset) -> ObjectAssetVie
     let at = one.display_location();
     let newest = one.newest.into_iter();
     ObjectAssetView {
-        at,
+        location: at,
         findings: verdict.plan.findings.into_iter().filter(|f| f.asset == one.asset).collect(),
-        standing: verdict.assets.into_iter().find(|s| s.group == one.group && s.asset == one.asset),
+        status: verdict.assets.into_iter().find(|s| s.group == one.group && s.asset == one.asset),
         group: one.group,
         suffix: one.suffix,
         objectives: one.objectives,
@@ -130,7 +130,7 @@ pub(super) async fn bucket_views(world: &RunContext<'_>, asset: &str) -> Vec<Buc
         views.push(BucketView {
             group: name.to_string(),
             policy: bucket.clone(),
-            standings: report.assets,
+            statuses: report.assets,
             findings: report.findings,
         });
     }

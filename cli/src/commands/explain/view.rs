@@ -12,7 +12,7 @@ use shared::{
 #[derive(Debug, Serialize)]
 pub(super) struct DatabaseView {
     /// As RDS describes it; none when it is no longer there and only its points are.
-    pub(super) now: Option<DatabaseDetails>,
+    pub(super) current: Option<DatabaseDetails>,
     /// The group that has it, or had it.
     pub(super) group: Option<String>,
     /// Every group of databases, and why it selects it or not.
@@ -20,13 +20,13 @@ pub(super) struct DatabaseView {
     /// What is asked of it.
     pub(super) objectives: AssetObjectives,
     /// Good points that always stay at each place.
-    pub(super) keep_at_least: Option<u32>,
+    pub(super) min_backups: Option<u32>,
     /// What is wrong with it.
     pub(super) findings: Vec<Finding>,
     /// The snapshots that the policy takes of it.
-    pub(super) due: Vec<ScheduleView>,
+    pub(super) schedules: Vec<ScheduleView>,
     /// Home first.
-    pub(super) places: Vec<LocationView>,
+    pub(super) locations: Vec<LocationView>,
 }
 
 /// What RDS says of it.
@@ -38,7 +38,7 @@ pub(super) struct DatabaseDetails {
     pub(super) resource_id: String,
     pub(super) created: Option<Timestamp>,
     pub(super) retention_days: i32,
-    pub(super) window: String,
+    pub(super) backup_window: String,
     pub(super) latest_restorable: Option<Timestamp>,
     pub(super) multi_az: bool,
     pub(super) encrypted: bool,
@@ -49,8 +49,8 @@ pub(super) struct DatabaseDetails {
 #[derive(Debug, Serialize)]
 pub(super) struct GroupMatch {
     pub(super) group: String,
-    pub(super) selects: bool,
-    pub(super) why: String,
+    pub(super) is_selected: bool,
+    pub(super) reason: String,
 }
 
 /// Snapshots for one reason.
@@ -59,8 +59,8 @@ pub(super) struct ScheduleView {
     pub(super) reason: String,
     /// Cron fields and their zone; none when they are taken on demand.
     pub(super) schedule: Option<String>,
-    pub(super) next: Option<Timestamp>,
-    pub(super) keep: RetentionRule,
+    pub(super) next_due_at: Option<Timestamp>,
+    pub(super) retention: RetentionRule,
 }
 
 /// The points at one place, newest first.
@@ -68,10 +68,10 @@ pub(super) struct ScheduleView {
 pub(super) struct LocationView {
     /// `home`, or the destinations that are there.
     pub(super) name: String,
-    pub(super) place: Location,
+    pub(super) location: Location,
     /// Whether it could be looked at.
-    pub(super) seen: bool,
-    pub(super) points: Vec<RecoveryPointView>,
+    pub(super) observed: bool,
+    pub(super) recovery_points: Vec<RecoveryPointView>,
 }
 
 /// A recovery point, and what becomes of it.
@@ -86,20 +86,20 @@ pub(super) struct RecoveryPointView {
     pub(super) reason: String,
     pub(super) size_gib: i32,
     /// Of a database that had this name before.
-    pub(super) earlier: bool,
+    pub(super) of_earlier_database: bool,
     /// Whether it stays, the limits on deleting aside.
-    pub(super) stays: bool,
-    pub(super) because: Vec<String>,
+    pub(super) retained: bool,
+    pub(super) reasons: Vec<String>,
     /// Until when its rule's `for` keeps it.
-    pub(super) kept_until: Option<Timestamp>,
+    pub(super) retained_until: Option<Timestamp>,
     /// Its copies.
-    pub(super) offsite: Vec<OffsiteCopyView>,
+    pub(super) offsite_copies: Vec<OffsiteCopyView>,
 }
 
 /// A point's copy at a destination.
 #[derive(Debug, Serialize)]
 pub(super) struct OffsiteCopyView {
-    pub(super) to: String,
+    pub(super) destination: String,
     /// `good`, `in-flight`, `wrong`, `due` or `not-wanted`.
     pub(super) state: &'static str,
     /// The copy, or why there is none.

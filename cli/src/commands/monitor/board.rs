@@ -62,7 +62,7 @@ impl MonitorState {
     /// Whether nothing is critical, as far as is known; what is not known is not well.
     pub(super) fn is_healthy(&self, now: Timestamp) -> bool {
         self.unhealthy_reason(now).is_none()
-            && self.last_scan.as_ref().is_some_and(|s| !s.status.failed)
+            && self.last_scan.as_ref().is_some_and(|s| !s.status.has_critical)
     }
 
     /// As Prometheus reads it.
@@ -81,7 +81,7 @@ impl MonitorState {
         gauges.policy_gauge("health", help, &[], Some(well));
         let looked = bool_to_gauge(self.last_scan.is_some() && !self.last_scan_failed);
         gauges.policy_gauge(
-            "look_success",
+            "refresh_success",
             "1 when the last look came to its end, else 0",
             &[],
             Some(looked),
@@ -101,9 +101,9 @@ impl MonitorState {
 fn add_scan_gauges(gauges: &GaugeBuilder<'_>, seen: &MonitorScan, now: Timestamp) {
     let at = seen.started_at.as_duration().as_secs_f64();
     let help = "When the newest look that came to its end began";
-    gauges.policy_gauge("last_look_timestamp_seconds", help, &[], Some(at));
+    gauges.policy_gauge("last_refresh_timestamp_seconds", help, &[], Some(at));
     gauges.policy_gauge(
-        "look_duration_seconds",
+        "refresh_duration_seconds",
         "How long that look took",
         &[],
         Some(seen.seconds),
@@ -132,7 +132,7 @@ fn add_scan_gauges(gauges: &GaugeBuilder<'_>, seen: &MonitorScan, now: Timestamp
         assets,
         "asset_health",
         "1 when nothing about the asset was critical at the last look, else 0",
-        |s| Some(bool_to_gauge(s.worst < Some(Severity::Critical))),
+        |s| Some(bool_to_gauge(s.max_severity < Some(Severity::Critical))),
     );
     for (metric, name, help, scale) in METRIC_GAUGES {
         gauges.metric_gauges(&seen.values, *metric, name, help, *scale);

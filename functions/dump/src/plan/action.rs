@@ -11,11 +11,11 @@ use std::fmt;
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum DumpAction {
     /// Dump a database.
-    Take(DumpDatabase),
+    Create(DumpDatabase),
     /// Copy a dump to a second place.
     Copy(CopyDump),
     /// Note at a second place that a dump is still true.
-    Note(CopyUnchangedMarker),
+    CopyMarker(CopyUnchangedMarker),
 }
 
 /// A dump to be taken.
@@ -33,7 +33,7 @@ pub struct DumpDatabase {
     pub table: Option<String>,
     /// The dump that is noted to be still true, instead, if this one holds the same.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub same_as: Option<String>,
+    pub dedup_candidate: Option<String>,
 }
 
 /// A dump to be copied to a second place.
@@ -43,9 +43,9 @@ pub struct CopyDump {
     pub group: Name,
     /// The database.
     pub database: String,
-    /// Its key in `stored`.
+    /// Its key in `storage`.
     pub from: String,
-    /// Which of `also_stored`, from 0.
+    /// Which of `copies`, from 0.
     pub to: usize,
 }
 
@@ -56,9 +56,9 @@ pub struct CopyUnchangedMarker {
     pub group: Name,
     /// The database.
     pub database: String,
-    /// The dump's key in `stored`.
+    /// The dump's key in `storage`.
     pub from: String,
-    /// Which of `also_stored`, from 0.
+    /// Which of `copies`, from 0.
     pub to: usize,
     /// The dump's key there.
     pub key: String,
@@ -69,8 +69,8 @@ pub struct CopyUnchangedMarker {
 impl Operates for DumpAction {
     fn operation(&self) -> Operation {
         match self {
-            Self::Take(_) | Self::Copy(_) => Operation::Backup,
-            Self::Note(_) => Operation::Other,
+            Self::Create(_) | Self::Copy(_) => Operation::Backup,
+            Self::CopyMarker(_) => Operation::Other,
         }
     }
 }
@@ -78,13 +78,13 @@ impl Operates for DumpAction {
 impl fmt::Display for DumpAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Take(t) => {
+            Self::Create(t) => {
                 write!(f, "dump {}", t.database)?;
                 t.table.as_ref().map_or(Ok(()), |table| write!(f, ", {table}"))
             }
-            Self::Copy(c) => write!(f, "copy {} to also_stored[{}]", c.from, c.to),
-            Self::Note(n) => {
-                write!(f, "note in also_stored[{}] that {} is still true", n.to, n.key)
+            Self::Copy(c) => write!(f, "copy {} to copies[{}]", c.from, c.to),
+            Self::CopyMarker(n) => {
+                write!(f, "note in copies[{}] that {} is still true", n.to, n.key)
             }
         }
     }

@@ -15,7 +15,7 @@ pub(super) fn plan_copies(
     now: Timestamp,
 ) {
     let Some((Ok(home), others)) = l.locations.split_first() else { return };
-    for (to, (there, place)) in others.iter().zip(&l.rules.also_stored).enumerate() {
+    for (to, (there, place)) in others.iter().zip(&l.rules.copies).enumerate() {
         let Ok(there) = there else { continue };
         for (backup, copy, at) in copies::missing_markers(home, there) {
             let note = CopyUnchangedMarker {
@@ -27,7 +27,11 @@ pub(super) fn plan_copies(
                 at,
             };
             let because = format!("its database was still the same at {at}");
-            plan.push_step(format!("{}/{}", l.group, l.database), DumpAction::Note(note), because);
+            plan.push_step(
+                format!("{}/{}", l.group, l.database),
+                DumpAction::CopyMarker(note),
+                because,
+            );
         }
         for (reason, dump) in &l.dumps {
             // What was taken after this run began is not of the future.

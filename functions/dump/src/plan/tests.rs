@@ -17,9 +17,8 @@ fn policy(group: &str) -> Policy {
 }
 
 const STORED: &str =
-    "stored: {bucket: acme-dumps, prefix: pg/, key: \"{database}_{reason}_%Y%m%d_%H%M%S.dump\"}";
-const DAILY: &str =
-    "dumps: {daily: {when: {cron: \"0 2 * * *\"}, keep: {daily: 7}}, manual: {keep: {for: 30d}}}";
+    "storage: {bucket: acme-dumps, prefix: pg/, key: \"{database}_{reason}_%Y%m%d_%H%M%S.dump\"}";
+const DAILY: &str = "dumps: {daily: {schedule: {cron: \"0 2 * * *\"}, keep: {daily: 7}}, manual: {keep: {for: 30d}}}";
 
 fn daily_policy() -> Policy {
     policy(&format!("{STORED}, {DAILY}"))
@@ -59,7 +58,7 @@ fn plan_lines(
     now: &str,
 ) -> String {
     let plan = plan(policy, &[looked], request, parse_timestamp(now));
-    let steps = plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
+    let steps = plan.steps.iter().map(|s| format!("{}: {}", s.action, s.reason));
     let findings = plan.findings.iter().map(ToString::to_string);
     steps.chain(findings).collect::<Vec<_>>().join("\n")
 }
@@ -92,7 +91,7 @@ fn what_has_no_commit_record_of_this_reason_and_slot_is_no_dump_of_it() {
     cut.kind = BackupKind::Faulty { parsed_key: None, manifest: None, kind, why, hint: mend };
     insta::assert_snapshot!(due_lines(vec![Ok(vec![cut])], NOW), @"
     dump orders: daily is due since 10h
-    critical main/orders faulty: s3://acme-dumps/pg/orders_daily_20261120_020000.dump counts as no backup: its file has 3 bytes, and the manifest says 1000; find out what changed it
+    critical main/orders backup-invalid: s3://acme-dumps/pg/orders_daily_20261120_020000.dump counts as no backup: its file has 3 bytes, and the manifest says 1000; find out what changed it
     ");
 }
 
@@ -106,7 +105,7 @@ fn a_place_that_is_not_seen_gets_no_dump_blindly() {
             "",
         ))
     };
-    insta::assert_snapshot!(due_lines(vec![unseen()], NOW), @"critical main/orders gap: list s3://acme-dumps/pg/: timeout; check the store's address, credentials and free space");
+    insta::assert_snapshot!(due_lines(vec![unseen()], NOW), @"critical main/orders observation-failed: list s3://acme-dumps/pg/: timeout; check the store's address, credentials and free space");
 }
 
 #[test]
@@ -126,11 +125,11 @@ fn what_would_stop_the_next_dump_is_said_before_it_is_due() {
     for (look, expected) in [
         (
             ObservedDatabase { server: Err(old), ..observed_database(&policy, there()) },
-            "critical main/orders not-ready",
+            "critical main/orders preflight-failed",
         ),
         (
             ObservedDatabase { server: Err(away), ..observed_database(&policy, there()) },
-            "warning main/orders not-ready",
+            "warning main/orders preflight-failed",
         ),
         (
             ObservedDatabase {
@@ -147,7 +146,7 @@ fn what_would_stop_the_next_dump_is_said_before_it_is_due() {
 
 #[test]
 fn a_disk_that_is_too_full_for_the_dump_is_not_filled() {
-    let policy = policy(&format!("{STORED}, free_disk: 1MB, {DAILY}"));
+    let policy = policy(&format!("{STORED}, min_free_space: 1MB, {DAILY}"));
     let room = |free, there| {
         let look = ObservedDatabase {
             free_bytes: Some(free),
@@ -156,14 +155,14 @@ fn a_disk_that_is_too_full_for_the_dump_is_not_filled() {
         plan_lines(&policy, look, &RunRequest::full_run(), NOW)
     };
     assert!(room(6_000_000, vec![]).starts_with("dump orders"));
-    insta::assert_snapshot!(room(5_999_999, vec![]), @"critical main/orders no-space: 5999999 bytes are free and 6000000 are needed for daily; free space on the disk, or put the directory on a larger one");
+    insta::assert_snapshot!(room(5_999_999, vec![]), @"critical main/orders disk-full: 5999999 bytes are free and 6000000 are needed for daily; free space on the disk, or put the directory on a larger one");
     // The last dump tells better than the database's size: 1,000 bytes, twice.
     assert!(
         room(1_002_000, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")])
             .starts_with("dump orders")
     );
     assert!(
-        room(1_001_999, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")]).contains("no-space")
+        room(1_001_999, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")]).contains("disk-full")
     );
 }
 
@@ -179,7 +178,7 @@ fn a_demand_dumps_now_for_its_reason_and_an_unknown_reason_does_nothing() {
 #[test]
 fn every_table_and_query_of_csv_is_a_file_of_its_own() {
     let policy = policy(
-        "stored: {bucket: acme-dumps}, dumps: {csv: {when: {cron: \"0 2 * * *\"}, keep: {for: 30d}, format: csv, \
+        "storage: {bucket: acme-dumps}, dumps: {csv: {schedule: {cron: \"0 2 * * *\"}, keep: {for: 30d}, format: csv, \
          compress: gzip, tables: [orders], queries: {recent: SELECT 1}}}",
     );
     let slot = parse_timestamp("2026-11-20T02:00:00Z");
@@ -208,7 +207,7 @@ fn every_table_and_query_of_csv_is_a_file_of_its_own() {
 #[test]
 fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
     let policy = policy(&format!(
-        "{STORED}, also_stored: [{{bucket: acme-vault, key: \"%Y/{{database}}_{{reason}}_%Y%m%d.dump\", keep: {{newest: 2}}}}], {DAILY}"
+        "{STORED}, copies: [{{bucket: acme-vault, key: \"%Y/{{database}}_{{reason}}_%Y%m%d.dump\", keep: {{newest: 2}}}}], {DAILY}"
     ));
     let slots = ["2026-11-18T02:00:00Z", "2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z"];
     let home = || slots.iter().map(|s| backup_at_slot("daily", s)).collect::<Vec<_>>();
@@ -221,18 +220,18 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
         )
     };
     insta::assert_snapshot!(copies(Ok(vec![])), @"
-    copy orders_daily_20261119_020000.dump to also_stored[0]: it is not there, and would be kept: newest 2 of 2
-    copy orders_daily_20261120_020000.dump to also_stored[0]: it is not there, and would be kept: newest 1 of 2
+    copy orders_daily_20261119_020000.dump to copies[0]: it is not there, and would be kept: newest 2 of 2
+    copy orders_daily_20261120_020000.dump to copies[0]: it is not there, and would be kept: newest 1 of 2
     ");
     // A copy is the same bytes under another name.
     let copy = |slot| StoredBackup { key: "2026/x.dump".into(), ..backup_at_slot("daily", slot) };
     insta::assert_snapshot!(copies(Ok(vec![copy(slots[1]), copy(slots[2])])), @"");
-    insta::assert_snapshot!(copies(Err(OperationError::from_message("list", "no"))), @"critical main/orders gap: list: no; this is not what Holdfast expects there: look at it; the next run tries again");
+    insta::assert_snapshot!(copies(Err(OperationError::from_message("list", "no"))), @"critical main/orders observation-failed: list: no; this is not what Holdfast expects there: look at it; the next run tries again");
 }
 
 #[test]
 fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_once() {
-    let dumps = "dumps: {daily: {when: {cron: \"0 2 * * *\"}, keep: {daily: 7}, deduplicate: true}}, \
+    let dumps = "dumps: {daily: {schedule: {cron: \"0 2 * * *\"}, keep: {daily: 7}, skip_unchanged: true}}, \
                  tiers: [{class: STANDARD_IA}, {after: 30d, class: GLACIER}]";
     let policy = policy(&format!("{STORED}, {dumps}"));
     let named = |backups: Vec<StoredBackup>| {
@@ -243,7 +242,7 @@ fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_o
             parse_timestamp(NOW),
         );
         let takes = plan.steps.into_iter().filter_map(|s| match s.action {
-            DumpAction::Take(t) => Some(t.same_as.unwrap_or_else(|| "none".into())),
+            DumpAction::Create(t) => Some(t.dedup_candidate.unwrap_or_else(|| "none".into())),
             _ => None,
         });
         takes.collect::<Vec<_>>().join(", ")
@@ -278,7 +277,7 @@ fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_o
 #[test]
 fn a_second_place_is_told_that_its_copy_is_still_true() {
     let policy = policy(&format!(
-        "{STORED}, also_stored: [{{bucket: acme-vault, key: \"{{database}}_{{reason}}_%Y%m%d_%H%M%S.dump\"}}], {DAILY}"
+        "{STORED}, copies: [{{bucket: acme-vault, key: \"{{database}}_{{reason}}_%Y%m%d_%H%M%S.dump\"}}], {DAILY}"
     ));
     let dump = |unchanged: &[&str]| {
         let unchanged = unchanged.iter().map(|t| parse_timestamp(t)).collect();
@@ -289,7 +288,7 @@ fn a_second_place_is_told_that_its_copy_is_still_true() {
         let places = vec![Ok(vec![dump(&notes)]), Ok(there)];
         plan_lines(&policy, observed_database(&policy, places), &RunRequest::full_run(), NOW)
     };
-    insta::assert_snapshot!(told(vec![dump(&notes[..1])]), @"note in also_stored[0] that orders_daily_20261118_020000.dump is still true: its database was still the same at 2026-11-20T02:00:05Z");
+    insta::assert_snapshot!(told(vec![dump(&notes[..1])]), @"note in copies[0] that orders_daily_20261118_020000.dump is still true: its database was still the same at 2026-11-20T02:00:05Z");
     insta::assert_snapshot!(told(vec![dump(&notes)]), @"");
 }
 
@@ -297,5 +296,5 @@ fn a_second_place_is_told_that_its_copy_is_still_true() {
 fn what_lies_beside_a_dump_and_does_not_count_is_said_and_changes_nothing() {
     let mut there = backup_at_slot("daily", "2026-11-20T02:00:00Z");
     there.ignored = vec!["x.unchanged-20991231T000000Z: it is not signed".into()];
-    insta::assert_snapshot!(due_lines(vec![Ok(vec![there])], NOW), @"warning main/orders ignored: beside s3://acme-dumps/pg/orders_daily_20261120_020000.dump: x.unchanged-20991231T000000Z: it is not signed; find out who put it there; it does not count");
+    insta::assert_snapshot!(due_lines(vec![Ok(vec![there])], NOW), @"warning main/orders object-ignored: beside s3://acme-dumps/pg/orders_daily_20261120_020000.dump: x.unchanged-20991231T000000Z: it is not signed; find out who put it there; it does not count");
 }

@@ -83,11 +83,11 @@ fn backup_buckets(policy: &Policy) -> BTreeMap<String, Location> {
 fn backup_stores(policy: &Policy) -> Vec<&StoreConfig> {
     let postgres = policy.postgres.values();
     let postgres = postgres.flat_map(|g| {
-        g.also_stored.iter().chain([&g.stored]).chain(g.wal.as_ref().map(|w| &w.stored))
+        g.copies.iter().chain([&g.storage]).chain(g.wal.as_ref().map(|w| &w.storage))
     });
-    let redis = policy.redis.values().map(|g| &g.stored);
-    let cluster = policy.kubernetes.values().map(|g| &g.stored);
-    let files = policy.files.values().flat_map(|g| g.also_stored.iter().chain([&g.stored]));
+    let redis = policy.redis.values().map(|g| &g.storage);
+    let cluster = policy.kubernetes.values().map(|g| &g.storage);
+    let files = policy.files.values().flat_map(|g| g.copies.iter().chain([&g.storage]));
     postgres.chain(redis).chain(cluster).chain(files).collect()
 }
 
@@ -101,7 +101,7 @@ fn kms_keys(policy: &Policy) -> BTreeMap<String, Location> {
         {
             all.insert(key.to_string(), place);
         }
-        if let Some(key) = &destination.transfer_key {
+        if let Some(key) = &destination.reencrypt_kms_key {
             all.insert(key.to_string(), home.clone());
         }
     }

@@ -27,7 +27,7 @@ fn bucket_findings(asked: &str, policy: Result<Option<String>, OperationError>) 
         ..AccessObservations::default()
     };
     let found = evaluate_access(Some(&parse_access(asked)), &facts, now());
-    found.iter().map(|f| format!("{} {} {}: {}", f.severity, f.asset, f.what, f.why)).collect()
+    found.iter().map(|f| format!("{} {} {}: {}", f.severity, f.asset, f.code, f.message)).collect()
 }
 
 /// A statement over the bucket and its objects, with parts put in place of the usual ones.
@@ -105,11 +105,11 @@ fn only_a_deny_of_everything_to_everybody_is_tls_only() {
         ),
     ] {
         let found = statement_findings("tls_only: true", &json!([bad]));
-        assert_eq!(finding_codes(&found), ["no-tls"], "{case}: {found:?}");
+        assert_eq!(finding_codes(&found), ["plain-http-allowed"], "{case}: {found:?}");
     }
     assert_eq!(
         finding_codes(&bucket_findings("tls_only: true", Ok(None))),
-        ["no-tls"],
+        ["plain-http-allowed"],
         "no policy at all"
     );
 }
@@ -148,7 +148,7 @@ fn mfa_is_asked_of_everybody_but_the_machines_that_the_policy_names() {
             json!({ "BoolIfExists": { "aws:MultiFactorAuthPresent": "true" } }),
         ),
     ] {
-        assert_eq!(finding_codes(&by(condition)), ["no-mfa"], "{case}");
+        assert_eq!(finding_codes(&by(condition)), ["mfa-not-required"], "{case}");
     }
     let reading = statement_findings(
         &asked,
@@ -175,7 +175,7 @@ fn who_may_delete_is_whom_the_policy_names_and_everybody_else_is_refused() {
             &asked,
             &json!([fence(json!(["arn:aws:iam::111122223333:role/*"]))])
         )),
-        ["may-delete"]
+        ["delete-access"]
     );
     let allow = json!({ "Effect": "Allow", "Principal": { "AWS": ["444455556666", KEEPER] }, "Action": "s3:Delete*",
                         "Resource": "arn:aws:s3:::acme-vault/*" });
@@ -183,14 +183,14 @@ fn who_may_delete_is_whom_the_policy_names_and_everybody_else_is_refused() {
     assert_eq!(
         found,
         [
-            "critical s3://acme-vault may-delete: its policy lets 444455556666 delete its objects, whom access does not name"
+            "critical s3://acme-vault delete-access: its policy lets 444455556666 delete its objects, whom access does not name"
         ]
     );
     let all_but = json!({ "Effect": "Allow", "Principal": { "AWS": "444455556666" }, "NotAction": "s3:PutObject",
                           "Resource": "arn:aws:s3:::acme-vault/*" });
     assert_eq!(
         finding_codes(&statement_findings(&asked, &json!([fence(json!([KEEPER])), all_but]))),
-        ["may-delete"]
+        ["delete-access"]
     );
 }
 
@@ -202,7 +202,7 @@ fn a_bucket_that_the_world_may_read_is_found_whatever_was_asked() {
     assert_eq!(
         found,
         [
-            "critical s3://acme-vault public: its policy lets everybody in the world read its objects"
+            "critical s3://acme-vault public-access: its policy lets everybody in the world read its objects"
         ]
     );
     let within =
@@ -218,12 +218,12 @@ fn what_can_not_be_read_is_not_right() {
     let denied = OperationError::from_message("read policy of s3://acme-vault", "AccessDenied");
     assert_eq!(
         finding_codes(&bucket_findings("tls_only: true", Err(denied.clone()))),
-        ["access-unknown"]
+        ["access-not-readable"]
     );
     for broken in ["", "[]", "{\"Statement\": 7}", "{\"Statement\": [{\"Effect\": {}}]}"] {
         assert_eq!(
             finding_codes(&bucket_findings("tls_only: true", Ok(Some(broken.into())))),
-            ["access-unknown"],
+            ["access-not-readable"],
             "{broken}"
         );
     }
@@ -239,7 +239,7 @@ fn what_can_not_be_read_is_not_right() {
         now(),
     );
     assert_eq!(
-        found.iter().filter(|f| f.what == FindingCode::AccessUnknown).count(),
+        found.iter().filter(|f| f.code == FindingCode::AccessNotReadable).count(),
         3,
         "{found:?}"
     );
@@ -254,7 +254,7 @@ fn keys_are_as_young_as_the_policy_wants_and_sessions_as_short() {
         };
         evaluate_access(Some(&parse_access("rotate_keys_every: 90d")), &facts, now())
             .pop()
-            .map(|f| f.why)
+            .map(|f| f.message)
     };
     assert_eq!(of(KeyRotation::EveryDays(90)), None);
     assert_eq!(

@@ -71,7 +71,7 @@ impl<'w> LocationScanner<'w> {
     pub async fn assets(&self) -> Vec<ObjectAsset> {
         let mut known: BTreeMap<&Name, Vec<String>> = BTreeMap::new();
         for (name, group) in &self.world.policy.postgres {
-            let rules = &group.stored;
+            let rules = &group.storage;
             if !group.databases.is_all() || (rules.is_outside_aws() && !self.world.on_host) {
                 continue;
             }

@@ -71,12 +71,12 @@ fn check_newest_point(
     let objective = database_objective(ctx.policy, group, now);
     judged.set_objective(objective);
     let max_age = objective.map(|o| o.max_age);
-    let good = || points.iter().filter(|p| p.is_complete() && !p.marks.transfer);
+    let good = || points.iter().filter(|p| p.is_complete() && !p.tags.transfer);
     let future = good().filter(|p| p.data_time.is_some_and(|t| data_age(t, now).is_none())).count();
     if future > 0 {
         let why = format!("{future} of its points have a time in the future, which proves nothing");
         judged.push_critical(
-            FindingCode::Future,
+            FindingCode::ClockSkew,
             why,
             "compare the clocks of this host and of AWS",
         );
@@ -88,7 +88,7 @@ fn check_newest_point(
     let newest = dated.min_by_key(|(age, _)| *age);
     let growing = points
         .iter()
-        .filter(|p| p.state == RecoveryPointState::InFlight && !p.marks.transfer)
+        .filter(|p| p.state == RecoveryPointState::InFlight && !p.tags.transfer)
         .count();
     let coming = if growing > 0 { format!("; {growing} on the way") } else { String::new() };
     let run = || hints::newer_point(group, &database.id);
@@ -96,7 +96,7 @@ fn check_newest_point(
         (None, _) if is_younger_than(database, max_age.unwrap_or_default(), now) => {
             judged.push_finding(
                 Severity::Info,
-                FindingCode::New,
+                FindingCode::NoBackupYet,
                 format!("it is new and has no recovery point yet{coming}"),
                 "",
             );
@@ -105,14 +105,14 @@ fn check_newest_point(
         (None, _) => {
             judged.standing.coverage = AssetCoverage::NeverTaken;
             judged.push_critical(
-                FindingCode::NoPoint,
+                FindingCode::NoBackup,
                 format!("it has no good recovery point{coming}"),
                 run(),
             );
         }
         (Some((old, point)), _) => {
             judged.warn_if_not_watched();
-            judged.standing.newest = Some(point.id.clone());
+            judged.standing.newest_point = Some(point.id.clone());
             judged.standing.age_seconds = Some(old.as_secs());
             judged.standing.size_bytes = Some(i64::from(point.size_gib) * GIB);
             if let Some(objective) = objective.filter(|o| old > o.max_age) {
@@ -123,14 +123,14 @@ fn check_newest_point(
                     format_duration(old - objective.max_age),
                     describe_objective(objective)
                 );
-                judged.push_critical(FindingCode::Stale, why, run());
+                judged.push_critical(FindingCode::BackupStale, why, run());
             }
         }
     }
     check_missed_schedules(judged, ctx, group, database, points);
     check_stuck_points(judged, ctx, points, "being taken");
     let newest_good = newest.and_then(|(_, p)| p.data_time);
-    let newer = |p: &&&RecoveryPoint| p.intended_time() > newest_good && !p.marks.transfer;
+    let newer = |p: &&&RecoveryPoint| p.intended_time() > newest_good && !p.tags.transfer;
     let failed =
         points.iter().filter(|p| matches!(p.state, RecoveryPointState::Failed(_))).filter(newer);
     for point in failed {
@@ -138,7 +138,7 @@ fn check_newest_point(
         let why = format!("its newest snapshot {} is {word}", point.id);
         judged.push_finding(
             Severity::Warning,
-            FindingCode::Failed,
+            FindingCode::SnapshotFailed,
             why,
             "see the database's events in RDS; the next run tries again",
         );
@@ -158,7 +158,7 @@ fn database_objective(
     group: &DatabaseGroup,
     now: Timestamp,
 ) -> Option<AgeObjective> {
-    let whens = group.snapshots.values().filter_map(|s| s.when.as_ref());
+    let whens = group.snapshots.values().filter_map(|s| s.schedule.as_ref());
     let written = group.objectives.max_age.as_ref();
     let own = AgeObjective::from_schedules(written, whens, &policy.time_zone, now);
     let automated = group.automated_backups.as_ref().map(|_| DAY);
@@ -175,16 +175,16 @@ fn check_missed_schedules(
     points: &[&RecoveryPoint],
 ) {
     if judged.has_finding(&[
-        FindingCode::Stale,
-        FindingCode::NoPoint,
-        FindingCode::New,
-        FindingCode::Key,
+        FindingCode::BackupStale,
+        FindingCode::NoBackup,
+        FindingCode::NoBackupYet,
+        FindingCode::KmsKeyUnusable,
     ]) {
         return; // That says it already.
     }
     let zone = &ctx.policy.time_zone;
     for (reason, rule) in &group.snapshots {
-        let Some(when) = &rule.when else { continue };
+        let Some(when) = &rule.schedule else { continue };
         let Some(due) = newest_overdue_slot(when, zone, ctx.now) else { continue };
         if database.created.is_some_and(|at| at > due) {
             continue;
@@ -212,7 +212,7 @@ fn check_missed_schedules(
             taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
         let why = format!("its {reason} snapshot of {due} was not taken: {newest}");
         let command = commands::snapshot(reason.as_str(), &database.id);
-        judged.push_finding(severity, FindingCode::Missed, why, commands::run(&command));
+        judged.push_finding(severity, FindingCode::ScheduleMissed, why, commands::run(&command));
     }
 }
 
@@ -222,8 +222,7 @@ const MAX_IN_FLIGHT_AGE: SignedDuration = SignedDuration::from_hours(24);
 /// When a point was begun, as far as that is known.
 fn started_at(point: &RecoveryPoint) -> Option<Timestamp> {
     let slot = || {
-        let read =
-            jiff::civil::DateTime::strptime("%Y%m%d%H%M", point.marks.slot.as_ref()?).ok()?;
+        let read = jiff::civil::DateTime::strptime("%Y%m%d%H%M", point.tags.slot.as_ref()?).ok()?;
         Some(read.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
     };
     point.started.or_else(slot)
@@ -242,7 +241,7 @@ fn check_stuck_points(
             let why = format!("{} is {doing} since {}", point.id, format_duration(old));
             let mend =
                 "see its events in RDS; delete it when it does not go on, and a new one is made";
-            judged.push_critical(FindingCode::Stuck, why, mend);
+            judged.push_critical(FindingCode::BackupStuck, why, mend);
         }
     }
 }
@@ -254,7 +253,7 @@ fn check_key_access(judged: &mut FreshnessEvaluation, database: &RdsDatabase) {
         let why = format!("RDS can't use its KMS key: it is {}", database.status);
         let mend =
             "enable the key, and let RDS use it again, within 7 days: then start the database";
-        judged.push_critical(FindingCode::Key, why, mend);
+        judged.push_critical(FindingCode::KmsKeyUnusable, why, mend);
     }
 }
 
@@ -275,7 +274,7 @@ fn check_offsite_copies(
         // A place that can't be seen is a finding of its own; its copies' age is unknown, so it is not published.
         let Some(there) = points.get(&place).map(|p| p.for_database(database)) else {
             judged.push_critical(
-                FindingCode::OffsiteUnknown,
+                FindingCode::OffsiteCopyUnknown,
                 format!("its copies at {place} can't be seen"),
                 "see the gap of that place",
             );
@@ -284,7 +283,7 @@ fn check_offsite_copies(
         };
         let pair =
             CopyComparison { policy, group, rule, source_points: home, destination_points: &there };
-        let good = there.iter().copied().filter(|p| p.is_complete() && p.marks.copy_of.is_some());
+        let good = there.iter().copied().filter(|p| p.is_complete() && p.tags.copy_of.is_some());
         let locked = keys::check_keys(judged, ctx.facts, good, &format!("copies at {}", rule.to));
         // A copy from the future proves nothing, and must not hide one that does; nor one that can't be decrypted.
         let dated: Vec<_> = (there.iter().copied())
@@ -306,12 +305,12 @@ fn check_offsite_copies(
             None if home.iter().all(|p| !p.is_complete()) => {} // Nothing to copy yet: said above, once.
             None if is_younger_than(database, max.unwrap_or_default(), now) => {
                 let why = format!("it is new and {} has no copy of it yet{coming}", rule.to);
-                judged.push_finding(Severity::Info, FindingCode::New, why, "");
+                judged.push_finding(Severity::Info, FindingCode::NoBackupYet, why, "");
             }
             None => {
                 let why = format!("{} has no good copy of it{coming}", rule.to);
                 judged.push_critical(
-                    FindingCode::NoOffsite,
+                    FindingCode::OffsiteCopyMissing,
                     why,
                     commands::run(commands::RUN_OFFSITE),
                 );
@@ -325,14 +324,14 @@ fn check_offsite_copies(
                         describe_objective(objective)
                     );
                     judged.push_critical(
-                        FindingCode::OffsiteStale,
+                        FindingCode::OffsiteCopyStale,
                         why,
                         commands::run(commands::RUN_OFFSITE),
                     );
                 } else if let (None, Some(late)) = (objective, overdue_copy(&sent, now)) {
                     let why = format!("{late} waits for its copy at {} for over a day", rule.to);
                     judged.push_critical(
-                        FindingCode::OffsiteStale,
+                        FindingCode::OffsiteCopyStale,
                         why,
                         commands::run(commands::RUN_OFFSITE),
                     );
@@ -364,7 +363,7 @@ fn copy_interval(
 ) -> Option<SignedDuration> {
     let of = |reason: &ReasonName| match group.snapshots.get(reason) {
         Some(snapshots) => {
-            objective::schedule_interval(snapshots.when.as_ref()?, &policy.time_zone, now)
+            objective::schedule_interval(snapshots.schedule.as_ref()?, &policy.time_zone, now)
         }
         None => Some(DAY),
     };

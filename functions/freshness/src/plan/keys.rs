@@ -68,7 +68,7 @@ pub(super) fn check_keys<'p>(
         let mend = format!(
             "run `aws kms cancel-key-deletion --key-id {key}`, then `aws kms enable-key --key-id {key}`"
         );
-        judged.push_critical(FindingCode::Key, why, mend);
+        judged.push_critical(FindingCode::KmsKeyUnusable, why, mend);
     }
     all > 0 && locked == all
 }
@@ -78,7 +78,7 @@ pub(super) fn unknown_key_findings(facts: &FreshnessObservations) -> Vec<Finding
     let failed = facts.keys.iter().filter_map(|(key, state)| Some((key, state.as_ref().err()?)));
     let finding = |(key, e): (&String, &shared::aws::OperationError)| {
         let why = format!("whether it can decrypt is not known: {e}");
-        Finding::new(Severity::Warning, key, FindingCode::KeyUnknown, why, e.hint())
+        Finding::new(Severity::Warning, key, FindingCode::KmsKeyNotReadable, why, e.hint())
     };
     failed.map(finding).collect()
 }

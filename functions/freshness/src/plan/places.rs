@@ -19,14 +19,15 @@ use std::collections::BTreeMap;
 /// How an asset stands at `now` by what lies in its places.
 pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> FreshnessEvaluation {
     let mut judged = FreshnessEvaluation::new(&stored.group, &stored.asset);
-    let AssetObjectives { min_size, size_change, .. } = &stored.objectives;
+    let AssetObjectives { min_size, max_size_deviation: max_size_deviation, .. } =
+        &stored.objectives;
     let objective = stored.objective(now);
     let at = stored.display_location();
     if stored.on_other_host {
         let why = format!("what lies under {at} is seen from its host alone");
         judged.push_finding(
             Severity::Info,
-            FindingCode::NotFromHere,
+            FindingCode::NotObservedHere,
             why,
             format!("{} there", commands::run(commands::MONITOR)),
         );
@@ -36,7 +37,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
     if !stored.observed {
         let (why, mend) = unobserved_reason(stored);
         judged.push_critical(
-            FindingCode::Unknown,
+            FindingCode::BackupUnknown,
             format!("what lies under {at} can't be seen{why}"),
             mend,
         );
@@ -48,7 +49,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
         let why = format!("{key} counts as no backup: {why}");
         judged.push_finding(
             Severity::Warning,
-            FindingCode::Faulty,
+            FindingCode::BackupInvalid,
             why,
             "look into it; it is never deleted by itself",
         );
@@ -62,12 +63,12 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             };
             judged.standing.coverage = AssetCoverage::NeverTaken;
             // Where nothing is asked of it, nothing is missed, and nothing is protected.
-            let asked = objective.is_some() || min_size.is_some() || size_change.is_some();
+            let asked = objective.is_some() || min_size.is_some() || max_size_deviation.is_some();
             let severity = if asked { Severity::Critical } else { Severity::Warning };
             let why = format!("there is {nothing} under {at}");
             judged.push_finding(
                 severity,
-                FindingCode::NoPoint,
+                FindingCode::NoBackup,
                 why,
                 "see whether what writes there runs",
             );
@@ -75,7 +76,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             let why =
                 format!("what lies under {at} has a time in the future, which proves nothing");
             judged.push_critical(
-                FindingCode::Future,
+                FindingCode::ClockSkew,
                 why,
                 "compare the clocks of this host and of what writes there",
             );
@@ -90,13 +91,13 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
         );
         judged.push_finding(
             Severity::Warning,
-            FindingCode::Future,
+            FindingCode::ClockSkew,
             why,
             "find out who put them there, or whose clock is ahead",
         );
     }
     let old = data_age(newest.at, now).unwrap_or_default();
-    judged.standing.newest = Some(newest.key.clone());
+    judged.standing.newest_point = Some(newest.key.clone());
     judged.standing.age_seconds = Some(old.as_secs());
     judged.standing.size_bytes = i64::try_from(newest.size).ok();
     if let Some(objective) = objective.filter(|o| old > o.max_age) {
@@ -107,7 +108,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             describe_objective(objective)
         );
         judged.push_critical(
-            FindingCode::Stale,
+            FindingCode::BackupStale,
             why,
             format!("see whether what writes to {at} runs"),
         );
@@ -119,7 +120,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             newest.key, newest.size
         );
         judged.push_critical(
-            FindingCode::TooSmall,
+            FindingCode::SizeBelowMinimum,
             why,
             "look into it before older ones go: it may be empty",
         );
@@ -137,7 +138,7 @@ fn check_missed_schedules(judged: &mut FreshnessEvaluation, stored: &ObjectAsset
         let Some(due) = newest_overdue_slot(when, &stored.zone, now) else { continue };
         let taken = stored.by_reason.get(reason).copied();
         if taken.is_some_and(|at| at >= due)
-            || (*whole && judged.has_finding(&[FindingCode::Stale]))
+            || (*whole && judged.has_finding(&[FindingCode::BackupStale]))
         {
             continue;
         }
@@ -149,7 +150,7 @@ fn check_missed_schedules(judged: &mut FreshnessEvaluation, stored: &ObjectAsset
             taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
         let why = format!("its {reason} dump of {due} was not taken: {newest}");
         let command = commands::dump(&format!("{}/{}", stored.group, stored.asset), reason);
-        judged.push_finding(severity, FindingCode::Missed, why, commands::run(&command));
+        judged.push_finding(severity, FindingCode::ScheduleMissed, why, commands::run(&command));
     }
 }
 
@@ -173,8 +174,8 @@ fn check_size(
     let Some(median) = before.get(before.len() / 2).filter(|m| **m > 0) else { return };
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     let change = (newest.size as f64 - *median as f64) / *median as f64;
-    judged.size_change = Some(change);
-    if let Some(share) = &stored.objectives.size_change
+    judged.max_size_deviation = Some(change);
+    if let Some(share) = &stored.objectives.max_size_deviation
         && change.abs() > share.fraction()
     {
         let why = format!(
@@ -186,7 +187,7 @@ fn check_size(
         );
         judged.push_finding(
             Severity::Warning,
-            FindingCode::Size,
+            FindingCode::SizeDeviation,
             why,
             "see what changed in the data",
         );
@@ -203,13 +204,13 @@ fn check_checksum(
         Some(ChecksumStatus::Differs) => {
             let why = format!("its newest object {} is not what its checksum says", newest.key);
             let mend = "take a new one now, and find out what changed it: it was whole when it was written";
-            judged.push_critical(FindingCode::Damaged, why, mend);
+            judged.push_critical(FindingCode::ChecksumMismatch, why, mend);
         }
         Some(ChecksumStatus::Missing) => {
             let why = format!("no checksum lies beside its newest object {}", newest.key);
             let mend =
                 "write one beside each (`sha256sum`), so that damage is seen before it is needed";
-            judged.push_finding(Severity::Warning, FindingCode::NoChecksum, why, mend);
+            judged.push_finding(Severity::Warning, FindingCode::ChecksumMissing, why, mend);
         }
         Some(ChecksumStatus::Matches) | None => {}
     }
@@ -236,7 +237,7 @@ fn check_offsite_copies(
         if !place.observed {
             let (why, mend) = unobserved_reason(place);
             judged.push_critical(
-                FindingCode::OffsiteUnknown,
+                FindingCode::OffsiteCopyUnknown,
                 format!("its copies under {at} can't be seen{why}"),
                 mend,
             );
@@ -257,7 +258,7 @@ fn check_offsite_copies(
             None if stored.observed && stored.newest.is_empty() => {} // Nothing to copy yet: said of the first place.
             None => {
                 judged.push_critical(
-                    FindingCode::NoOffsite,
+                    FindingCode::OffsiteCopyMissing,
                     format!("no copy of it lies under {at}"),
                     run(),
                 );
@@ -270,7 +271,7 @@ fn check_offsite_copies(
                         format_duration(old),
                         describe_objective(objective)
                     );
-                    judged.push_critical(FindingCode::OffsiteStale, why, run());
+                    judged.push_critical(FindingCode::OffsiteCopyStale, why, run());
                 }
             }
         }
@@ -293,13 +294,13 @@ pub(super) fn check_disks(policy: &Policy, stored: &[ObjectAsset]) -> DiskUsage 
         let least = disks.least.entry(group.to_owned()).or_insert(bytes);
         *least = bytes.min(*least);
         let rules = policy.postgres.iter().find(|(name, _)| name.as_str() == group);
-        let Some(wanted) = rules.and_then(|(_, g)| g.free_disk.as_ref()) else { continue };
+        let Some(wanted) = rules.and_then(|(_, g)| g.min_free_space.as_ref()) else { continue };
         if bytes < wanted.byte_count() {
             let why = format!(
                 "{bytes} bytes are free on the disk of {directory}, under the {wanted} that a dump must leave"
             );
             let mend = "free some, or let older dumps go: the next dump is not taken otherwise";
-            let finding = Finding::new(Severity::Critical, group, FindingCode::Disk, why, mend);
+            let finding = Finding::new(Severity::Critical, group, FindingCode::DiskLow, why, mend);
             disks.findings.push(finding.in_group(group));
         }
     }

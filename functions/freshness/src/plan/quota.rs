@@ -56,7 +56,7 @@ pub(super) fn evaluate_quotas(
                 found.push(Finding::new(
                     severity,
                     place.to_string(),
-                    FindingCode::QuotaUnknown,
+                    FindingCode::QuotaNotReadable,
                     why,
                     mend,
                 ));
@@ -109,8 +109,8 @@ fn snapshot_forecasts(
 }
 
 fn is_snapshot_for(point: &RecoveryPoint, database: &RdsDatabase, reason: &str) -> bool {
-    let marked = point.marks.reason.as_deref() == Some(reason);
-    point.database == database.id && !point.marks.transfer && marked
+    let marked = point.tags.reason.as_deref() == Some(reason);
+    point.database == database.id && !point.tags.transfer && marked
 }
 
 /// The reasons that have points at a place, with all rules that keep them there.
@@ -144,7 +144,9 @@ fn snapshot_interval(
 ) -> Option<SignedDuration> {
     let known = group.snapshots.iter().find(|(r, _): &(&ReasonName, _)| r.as_str() == reason);
     match known {
-        Some((_, snapshots)) => schedule_interval(snapshots.when.as_ref()?, &policy.time_zone, now),
+        Some((_, snapshots)) => {
+            schedule_interval(snapshots.schedule.as_ref()?, &policy.time_zone, now)
+        }
         // RDS's own come once a day.
         None => Some(DAY),
     }
@@ -175,7 +177,7 @@ fn quota_finding(
     let wants = stocks.iter().map(|s| s.later).sum::<u64>();
     let mend = "keep fewer, or ask AWS for a higher quota of manual snapshots there";
     let find = |severity, why: String| {
-        Some(Finding::new(severity, place.to_string(), FindingCode::Quota, why, mend))
+        Some(Finding::new(severity, place.to_string(), FindingCode::QuotaExceeded, why, mend))
     };
     if used >= max && later >= max && wants > 0 {
         let why = format!(

@@ -87,14 +87,14 @@ fn check_drift(
             let mend =
                 format!("{} in a quiet hour: switching backups on is a short outage", mend(&days));
             judged.drift += 1;
-            judged.push_critical(FindingCode::Drift, why, mend);
+            judged.push_critical(FindingCode::SettingsDrift, why, mend);
         }
         Some(days) if is < i32::from(days) => {
             judged.drift += 1;
             let why = format!(
                 "its automated backups are kept for {is} days, and the policy wants {days}"
             );
-            judged.push_critical(FindingCode::Drift, why, mend(&days.to_string()));
+            judged.push_critical(FindingCode::SettingsDrift, why, mend(&days.to_string()));
             settings.retention_days = NonZeroU8::new(days);
         }
         Some(days) if is > i32::from(days) => {
@@ -107,7 +107,7 @@ fn check_drift(
                 "{}, which deletes its older automated backups; or raise the policy's",
                 mend(&days.to_string())
             );
-            judged.push_finding(Severity::Warning, FindingCode::Drift, why, mend);
+            judged.push_finding(Severity::Warning, FindingCode::SettingsDrift, why, mend);
         }
         _ => {}
     }
@@ -116,7 +116,7 @@ fn check_drift(
         let why =
             format!("its backup window is {}, and the policy wants {window}", database.window);
         let mend = format!("run `{what} --preferred-backup-window {window}`");
-        judged.push_finding(Severity::Warning, FindingCode::Drift, why, mend);
+        judged.push_finding(Severity::Warning, FindingCode::SettingsDrift, why, mend);
         settings.window = Some(window.to_string());
     }
     let missing: Vec<_> =
@@ -128,7 +128,7 @@ fn check_drift(
         let mend = format!(
             "run `{what} --cloudwatch-logs-export-configuration '{{\"EnableLogTypes\":[\"{types}\"]}}'`"
         );
-        judged.push_finding(Severity::Warning, FindingCode::Drift, why, mend);
+        judged.push_finding(Severity::Warning, FindingCode::SettingsDrift, why, mend);
         settings.log_exports = missing;
     }
     if let Some(wanted) = wanted.multi_az.filter(|w| *w != database.multi_az) {
@@ -141,11 +141,11 @@ fn check_drift(
                 Severity::Info,
             )
         };
-        judged.push_finding(severity, FindingCode::Drift, why, "change it in a quiet hour");
+        judged.push_finding(severity, FindingCode::SettingsDrift, why, "change it in a quiet hour");
     }
     // Across 0 nothing is ever mended: that would be an outage.
     let changes = settings != BackupSettings::default() && database.retention_days != 0;
-    if wanted.drift == DriftAction::Enforce && changes {
+    if wanted.on_drift == DriftAction::Enforce && changes {
         let mend = UpdateBackupSettings { family: database.family, database: id.clone(), settings };
         judged.setting_updates.push((mend, "the policy says enforce".into()));
     }
@@ -168,7 +168,7 @@ fn check_restore_window(
     match database.latest_restorable {
         None if settled(SignedDuration::from_hours(2)) => {
             judged.push_critical(
-                FindingCode::NoWindow,
+                FindingCode::NoRestoreWindow,
                 "RDS names no latest restorable time",
                 "see the database's events in RDS",
             );
@@ -206,7 +206,7 @@ fn check_restore_window(
             );
             judged.push_finding(
                 Severity::Warning,
-                FindingCode::ShortWindow,
+                FindingCode::RestoreWindowShort,
                 why,
                 "it grows by a day each day if the retention is right",
             );
@@ -214,13 +214,17 @@ fn check_restore_window(
         (None, Some(None)) if database.family == DatabaseKind::Instance && settled(day) => {
             let why =
                 "RDS lists no automated backup of it, so it can't be restored to a point in time";
-            judged.push_critical(FindingCode::NoWindow, why, "see the database's events in RDS");
+            judged.push_critical(
+                FindingCode::NoRestoreWindow,
+                why,
+                "see the database's events in RDS",
+            );
         }
         (None, Some(Some(None))) if settled(day) => {
             let why = "RDS tells no earliest restorable time of its automated backup";
             judged.push_finding(
                 Severity::Info,
-                FindingCode::NoWindow,
+                FindingCode::NoRestoreWindow,
                 why,
                 "see the automated backup in RDS",
             );

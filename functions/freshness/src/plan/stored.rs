@@ -130,11 +130,12 @@ pub fn object_assets(
         .iter()
         .flat_map(|(name, group)| dump_assets(name, group, known(name), zone))
         .collect();
-    let redis = policy.redis.iter().map(|(n, g)| (n, &g.stored, &g.objectives, &g.when, &[][..]));
+    let redis =
+        policy.redis.iter().map(|(n, g)| (n, &g.storage, &g.objectives, &g.schedule, &[][..]));
     let cluster = policy.kubernetes.iter();
-    let cluster = cluster.map(|(n, g)| (n, &g.stored, &g.objectives, &g.when, &[][..]));
+    let cluster = cluster.map(|(n, g)| (n, &g.storage, &g.objectives, &g.schedule, &[][..]));
     let files = policy.files.iter();
-    let files = files.map(|(n, g)| (n, &g.stored, &g.objectives, &g.when, &g.also_stored[..]));
+    let files = files.map(|(n, g)| (n, &g.storage, &g.objectives, &g.schedule, &g.copies[..]));
     for (name, store, objectives, when, also) in redis.chain(cluster).chain(files) {
         let schedules =
             when.iter().map(|when| PointSchedule::for_all_points(when.clone())).collect();
@@ -167,7 +168,7 @@ fn dump_assets(
     // Base backups are not taken yet, which is a row of its own.
     let taken = group.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
     let taken = taken.filter_map(|(reason, dump)| {
-        let (reason, when) = (reason.to_string(), dump.when.clone()?);
+        let (reason, when) = (reason.to_string(), dump.schedule.clone()?);
         let whole = counts_for_objective(group, dump);
         Some(PointSchedule { reason: Some(reason), when, counts_for_objective: whole })
     });
@@ -181,9 +182,9 @@ fn dump_assets(
         known => known.iter().map(|d| Some(d.as_str())).collect(),
     };
     let assets = named.into_iter().map(|database| {
-        let also = group.also_stored.iter();
+        let also = group.copies.iter();
         let copies = also.map(|store| place(store, database, Vec::new())).collect();
-        ObjectAsset { copies, ..place(&group.stored, database, schedules.clone()) }
+        ObjectAsset { copies, ..place(&group.storage, database, schedules.clone()) }
     });
     assets.collect()
 }

@@ -21,10 +21,10 @@ destinations:
   far: { region: eu-central-1, kms_key: "arn:aws:kms:eu-central-1:111122223333:key/far" }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     objectives: { max_age: 25h }
     snapshots:
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 35d } }
 "#;
 
 /// The fleet with more lines in its group.
@@ -43,7 +43,7 @@ fn plan_inventory(policy: &Policy, seen: Inventory, now: &str) -> FreshnessPlan 
 }
 
 fn format_plan(verdict: &FreshnessPlan) -> String {
-    let steps = verdict.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
+    let steps = verdict.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.reason));
     let findings = verdict.plan.findings.iter().map(ToString::to_string);
     let all: Vec<_> = steps.chain(findings).collect();
     if all.is_empty() { "fine".into() } else { all.join("\n") }
@@ -61,9 +61,9 @@ fn metric_lines(verdict: &FreshnessPlan, of: &[Metric]) -> String {
 
 fn observation_error(place: Location) -> ObservationError {
     ObservationError {
-        place,
-        why: "describe DB snapshots: Throttling: Rate exceeded".into(),
-        mend: "wait".into(),
+        location: place,
+        message: "describe DB snapshots: Throttling: Rate exceeded".into(),
+        hint: "wait".into(),
     }
 }
 
@@ -87,9 +87,9 @@ fn add_copy(seen: &mut Inventory, region: &str, source: &RecoveryPoint) {
     fleet.points.push(RecoveryPoint {
         arn: source.arn.replace("eu-west-1", region),
         kms_key: Some(format!("arn:aws:kms:{key}")),
-        marks: shared::catalog::HoldfastTags {
+        tags: shared::catalog::HoldfastTags {
             copy_of: Some(source.arn.clone()),
-            ..source.marks.clone()
+            ..source.tags.clone()
         },
         ..source.clone()
     });
@@ -138,12 +138,12 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
         ),
         (
             "a transfer copy",
-            vec![point_with(of("2026-11-20T02:00:00Z"), |p| p.marks.transfer = true)],
+            vec![point_with(of("2026-11-20T02:00:00Z"), |p| p.tags.transfer = true)],
         ),
         (
             "a transfer copy on its way",
             vec![point_with(state("2026-11-20T02:00:00Z", RecoveryPointState::InFlight), |p| {
-                p.marks.transfer = true;
+                p.tags.transfer = true;
             })],
         ),
         ("one whose data has no known time", vec![point_with(good(), |p| p.data_time = None)]),
@@ -161,46 +161,46 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
     });
     insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"
     one good point
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+      then critical acme-a backup-stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
     RDS's own point
-      critical acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: there is none; run `holdfast run snapshot --reason daily --asset acme-a`
-      then critical acme-a stale: its newest good point rds:acme-a-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: there is none; run `holdfast run snapshot --reason daily --asset acme-a`
+      then critical acme-a backup-stale: its newest good point rds:acme-a-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
     none at all
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     one from the future
-      critical acme-a future: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
-    critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a clock-skew: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
+    critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     one from the future beside a good one
-      critical acme-a future: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
-      then critical acme-a future: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
-    critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a clock-skew: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
+      then critical acme-a clock-skew: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
+    critical acme-a backup-stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
     one ahead by what clocks may differ
       fine
     only one on its way
-      critical acme-a no-point: it has no good recovery point; 1 on the way; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; 1 on the way; run `holdfast run snapshot --reason daily --asset acme-a`
     one on its way beside a good one
       fine
-      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; 1 on the way; run `holdfast run snapshot --reason daily --asset acme-a`
+      then critical acme-a backup-stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; 1 on the way; run `holdfast run snapshot --reason daily --asset acme-a`
     the newest failed
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
-      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
-    warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    warning acme-a snapshot-failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
+      then critical acme-a backup-stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
+    warning acme-a snapshot-failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
     only a failed one
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
-    warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+    warning acme-a snapshot-failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
     one failed before the newest good
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+      then critical acme-a backup-stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot --reason daily --asset acme-a`
     same name, another database's
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     a transfer copy
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     a transfer copy on its way
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     one whose data has no known time
-      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+      critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     ");
 }
 
@@ -217,8 +217,8 @@ fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more()
         ))
     });
     insta::assert_snapshot!(said.join("\n"), @"
-    info acme-a new: it is new and has no recovery point yet
-    critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
+    info acme-a no-backup-yet: it is new and has no recovery point yet
+    critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     ");
     // With its first point, its copy has the time that the copy's own objective gives it.
     let first = vec![owned_snapshot(&policy, &db, "daily", parse_time("2026-11-20T02:00:00Z"))];
@@ -230,15 +230,15 @@ fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more()
         ))
     });
     insta::assert_snapshot!(said.join("\n"), @"
-    info acme-a new: it is new and dr has no copy of it yet
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    info acme-a no-backup-yet: it is new and dr has no copy of it yet
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     ");
     // RDS tells no time of creation while it makes one.
     db.created = None;
     db.status = "creating".into();
-    insta::assert_snapshot!(format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"info acme-a new: it is new and has no recovery point yet");
+    insta::assert_snapshot!(format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"info acme-a no-backup-yet: it is new and has no recovery point yet");
     db.status = "available".into();
-    insta::assert_snapshot!(format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db], vec![]), CLOCKS[0])), @"critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`");
+    insta::assert_snapshot!(format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db], vec![]), CLOCKS[0])), @"critical acme-a no-backup: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`");
 }
 
 #[test]
@@ -277,8 +277,8 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
         ),
         ("smaller than its source", world(&|p| p.size_gib = 19)),
         ("not encrypted", world(&|p| (p.encrypted, p.kms_key) = (false, None))),
-        ("for another reason", world(&|p| p.marks.reason = Some("weekly".into()))),
-        ("not made by Holdfast", world(&|p| p.marks = shared::catalog::HoldfastTags::default())),
+        ("for another reason", world(&|p| p.tags.reason = Some("weekly".into()))),
+        ("not made by Holdfast", world(&|p| p.tags = shared::catalog::HoldfastTags::default())),
         ("of the database that had the name before", world(&|p| p.resource_id = "db-old".into())),
         ("from the future", world(&|p| p.data_time = Some(parse_time("2026-11-21T02:00:00Z")))),
         ("the place does not answer", without_location(none(), "us-east-1")),
@@ -292,47 +292,47 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
     });
     insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"
     good
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-      then warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a offsite-stale: its newest good copy at dr has data 1d 2h old, over the objective of 1d 2h; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+      then warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-stale: its newest good copy at dr has data 1d 2h old, over the objective of 1d 2h; run `holdfast run offsite`
     none
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     on its way
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; 1 on the way; run `holdfast run offsite`
-    critical acme-a stuck: acme-a-daily-202611190200 is being copied to dr since 1d 2h; see its events in RDS; delete it when it does not go on, and a new one is made
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; 1 on the way; run `holdfast run offsite`
+    critical acme-a backup-stuck: acme-a-daily-202611190200 is being copied to dr since 1d 2h; see its events in RDS; delete it when it does not go on, and a new one is made
     failed
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     under another key
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it is under arn:aws:kms:us-east-1:111122223333:key/aws-rds instead of arn:aws:kms:us-east-1:111122223333:key/dr; delete it when you know why; a new one is made after that
     smaller than its source
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it has 19 GiB and its source 20; delete it when you know why; a new one is made after that
     not encrypted
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it is not encrypted and its source is; delete it when you know why; a new one is made after that
     for another reason
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     not made by Holdfast
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     of the database that had the name before
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     from the future
-      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-missing: dr has no good copy of it; run `holdfast run offsite`
     the place does not answer
-      critical us-east-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
-    warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
-    critical acme-a offsite-unknown: its copies at us-east-1 in 111122223333 can't be seen; see the gap of that place
+      critical us-east-1 in 111122223333 observation-failed: describe DB snapshots: Throttling: Rate exceeded; wait
+    warning acme-a schedule-missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot --reason daily --asset acme-a`
+    critical acme-a offsite-copy-unknown: its copies at us-east-1 in 111122223333 can't be seen; see the gap of that place
     ");
 }
 
@@ -367,16 +367,16 @@ fn an_asset_that_lacks_one_of_its_two_places_has_no_offsite_age() {
     add_copy(&mut world, "us-east-1", &new);
     let age = |seen: &Inventory| {
         let verdict = plan_inventory(&policy, seen.clone(), now);
-        (verdict.assets[0].offsite_age_seconds, metric_lines(&verdict, &[Metric::OffsiteAge]))
+        (verdict.assets[0].offsite_age_seconds, metric_lines(&verdict, &[Metric::OffsiteCopyAge]))
     };
     assert_eq!(age(&world), (None, String::new()));
     add_copy(&mut world, "eu-central-1", &old);
     let (seconds, published) = age(&world);
     assert_eq!(seconds, Some(26 * 3600), "of two places, the older");
     insta::assert_snapshot!(published, @"
-    OffsiteAge fleet acme-a 93600
-    OffsiteAge fleet * 93600
-    OffsiteAge * * 93600
+    OffsiteCopyAge fleet acme-a 93600
+    OffsiteCopyAge fleet * 93600
+    OffsiteCopyAge * * 93600
     ");
     assert_eq!(age(&without_location(world, "us-east-1")), (None, String::new()));
 }
@@ -387,10 +387,10 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
         "{HOME}{}",
         r"    expect: 3
   billing:
-    select: { ids: [acme-b, ledger] }
+    select: { identifiers: [acme-b, ledger] }
     snapshots: { daily: { keep: { for: 35d } } }
   rest:
-    select: { tags: { tier: none }, except: [scratch] }
+    select: { tags: { tier: none }, exclude: [scratch] }
     snapshots: { daily: { keep: { for: 35d } } }
 "
     );
@@ -412,17 +412,17 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
     let verdict = plan_inventory(&policy, home_inventory(&policy, databases, points), CLOCKS[0]);
     insta::assert_snapshot!(format_plan(&verdict), @"
     critical stray unprotected: no group of the policy selects it, so nothing backs it up; select it in a group, or name it under except
-    critical ledger missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
-    warning acme-b two-groups: the groups billing and fleet both select it; billing has it; name it under except in fleet
-    critical fleet too-few: the group selects 1 databases and the policy expects 3; check the selection, or expect, in the policy
-    critical rest too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy
+    critical ledger database-missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
+    warning acme-b ambiguous-group: the groups billing and fleet both select it; billing has it; name it under except in fleet
+    critical fleet too-few-databases: the group selects 1 databases and the policy expects 3; check the selection, or expect, in the policy
+    critical rest too-few-databases: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy
     warning acme-b not-watched: no objective is written and no schedule implies one, so nobody knows when its newest point is too old; write objectives.max_age in its group
     ");
     // A group that lacks a database has no age: the ages of the others do not speak for it, nor do they for the policy.
-    let of = [Metric::PointAge, Metric::FailingAssets, Metric::UnprotectedDatabases];
+    let of = [Metric::BackupAge, Metric::FailingAssets, Metric::UnprotectedDatabases];
     insta::assert_snapshot!(metric_lines(&verdict, &of), @"
-    PointAge billing acme-b 3600
-    PointAge fleet acme-a 3600
+    BackupAge billing acme-b 3600
+    BackupAge fleet acme-a 3600
     FailingAssets billing * 1
     FailingAssets fleet * 1
     FailingAssets rest * 1
@@ -436,7 +436,7 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     let yaml = format!(
         "{HOME}    {COPIES}\n{}",
         r#"  media:
-    select: { like: ["media-*"] }
+    select: { include: ["media-*"] }
     objectives: { max_age: 25h }
     snapshots: { daily: { keep: { for: 35d } } }
 "#
@@ -453,27 +453,27 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     ];
     let mut world = home_inventory(&policy, vec![a, b, m], points.to_vec());
     add_copy(&mut world, "us-east-1", &points[0]);
-    let of = [Metric::FailingAssets, Metric::PointAge, Metric::OffsiteAge];
+    let of = [Metric::FailingAssets, Metric::BackupAge, Metric::OffsiteCopyAge];
     let told = |seen: Inventory| metric_lines(&plan_inventory(&policy, seen, CLOCKS[1]), &of);
     insta::assert_snapshot!(told(world.clone()), @"
-    PointAge fleet acme-a 3601
-    PointAge fleet acme-b 90001
-    PointAge media media-m 7201
-    PointAge fleet * 90001
-    PointAge media * 7201
-    PointAge * * 90001
-    OffsiteAge fleet acme-a 3601
+    BackupAge fleet acme-a 3601
+    BackupAge fleet acme-b 90001
+    BackupAge media media-m 7201
+    BackupAge fleet * 90001
+    BackupAge media * 7201
+    BackupAge * * 90001
+    OffsiteCopyAge fleet acme-a 3601
     FailingAssets fleet * 1
     FailingAssets media * 0
     FailingAssets * * 1
     ");
     insta::assert_snapshot!(told(without_location(world.clone(), "us-east-1")), @"
-    PointAge fleet acme-a 3601
-    PointAge fleet acme-b 90001
-    PointAge media media-m 7201
-    PointAge fleet * 90001
-    PointAge media * 7201
-    PointAge * * 90001
+    BackupAge fleet acme-a 3601
+    BackupAge fleet acme-b 90001
+    BackupAge media media-m 7201
+    BackupAge fleet * 90001
+    BackupAge media * 7201
+    BackupAge * * 90001
     FailingAssets fleet * 3
     FailingAssets media * 1
     FailingAssets * * 3
@@ -486,7 +486,7 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     FailingAssets media * 1
     FailingAssets * * 1
     ");
-    insta::assert_snapshot!(format_plan(&unseen), @"critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait");
+    insta::assert_snapshot!(format_plan(&unseen), @"critical eu-west-1 in 111122223333 observation-failed: describe DB snapshots: Throttling: Rate exceeded; wait");
 }
 
 #[test]
@@ -503,20 +503,20 @@ fn an_asset_without_a_point_takes_its_groups_and_the_policys_age_away() {
             home_inventory(&policy, vec![a.clone(), b.clone()], points.to_vec()),
             CLOCKS[0],
         );
-        metric_lines(&verdict, &[Metric::PointAge, Metric::PointSize])
+        metric_lines(&verdict, &[Metric::BackupAge, Metric::BackupSize])
     };
     insta::assert_snapshot!(told(&points), @"
-    PointAge fleet acme-a 3600
-    PointSize fleet acme-a 21474836480
+    BackupAge fleet acme-a 3600
+    BackupSize fleet acme-a 21474836480
     ");
     points.push(owned_snapshot(&policy, &b, "daily", parse_time("2026-11-20T01:00:00Z")));
     insta::assert_snapshot!(told(&points), @"
-    PointAge fleet acme-a 3600
-    PointAge fleet acme-b 7200
-    PointAge fleet * 7200
-    PointAge * * 7200
-    PointSize fleet acme-a 21474836480
-    PointSize fleet acme-b 21474836480
+    BackupAge fleet acme-a 3600
+    BackupAge fleet acme-b 7200
+    BackupAge fleet * 7200
+    BackupAge * * 7200
+    BackupSize fleet acme-a 21474836480
+    BackupSize fleet acme-b 21474836480
     ");
 }
 
@@ -531,7 +531,7 @@ fn an_asset_stands_with_its_worst_finding_and_why() {
         AssetStatus {
             asset: "acme-a",
             group: "fleet",
-            newest: Some(
+            newest_point: Some(
                 "acme-a-daily-202611190200",
             ),
             age_seconds: Some(
@@ -547,10 +547,10 @@ fn an_asset_stands_with_its_worst_finding_and_why() {
             offsite_age_seconds: None,
             offsite_wanted: true,
             coverage: Watched,
-            worst: Some(
+            max_severity: Some(
                 Critical,
             ),
-            why: [
+            messages: [
                 "its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h",
                 "dr has no good copy of it",
             ],

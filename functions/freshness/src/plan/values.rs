@@ -41,20 +41,20 @@ pub(super) fn collect_metrics(
         aggregate_max(metric, rows.chain(lacking))
     };
     out.values.extend(of(
-        Metric::PointAge,
+        Metric::BackupAge,
         |j| optional_seconds(j.standing.age_seconds),
         |_| true,
         |_| true,
     ));
     out.values.extend(of(
-        Metric::OffsiteAge,
+        Metric::OffsiteCopyAge,
         |j| optional_seconds(j.standing.offsite_age_seconds),
         |j| j.standing.offsite_wanted,
         |g| !g.copies.is_empty(),
     ));
     let sizes = judged.iter().zip(&names).filter_map(|(j, (group, asset))| {
         Some(MetricValue::for_asset(
-            Metric::PointSize,
+            Metric::BackupSize,
             group,
             asset,
             optional_seconds(j.standing.size_bytes)?,
@@ -133,7 +133,7 @@ pub(super) fn collect_extra_metrics(
             out.values.push(MetricValue::for_asset(Metric::Points, group, asset, count(n)));
         }
         // Much too large is as telling as much too small.
-        if let Some(percent) = j.size_change.map(|share| share.abs() * 100.0) {
+        if let Some(percent) = j.max_size_deviation.map(|share| share.abs() * 100.0) {
             let worst = change.entry(group).or_default();
             *worst = worst.max(percent);
             out.values.push(MetricValue::for_asset(Metric::SizeDeviation, group, asset, percent));

@@ -99,8 +99,8 @@ fn full_body(message: &ChannelMessage) -> Value {
 fn alert_bodies(message: &ChannelMessage) -> Vec<Value> {
     let alert = |severity: String, text: &str| json!({"severity": severity, "message": single_line(text, MAX_ALERT_CHARS)});
     let incident = |i: &IncidentSummary| match i.until {
-        Some(_) => alert("info".into(), &format!("resolved: {}: {}", asset_label(i), i.why)),
-        None => alert(i.severity.to_string(), &format!("{}: {}", asset_label(i), i.why)),
+        Some(_) => alert("info".into(), &format!("resolved: {}: {}", asset_label(i), i.message)),
+        None => alert(i.severity.to_string(), &format!("{}: {}", asset_label(i), i.message)),
     };
     let mut all: Vec<_> = message.incidents.iter().map(incident).collect();
     let rest = match omitted_line(message) {
@@ -117,12 +117,12 @@ fn alert_bodies(message: &ChannelMessage) -> Vec<Value> {
 fn backup_bodies(message: &ChannelMessage) -> Vec<Value> {
     let made = |m: &BackupInfo| {
         let size = m.bytes.map(format_du_size).unwrap_or_default();
-        json!({"status": "success", "backup_file": file_name(&m.what), "size": size})
+        json!({"status": "success", "backup_file": file_name(&m.name), "size": size})
     };
     let failed =
         |i: &IncidentSummary| json!({"status": "failed", "backup_file": i.asset, "size": "0"});
     match message.kind {
-        MessageKind::Success => message.made.iter().map(made).collect(),
+        MessageKind::Success => message.backups.iter().map(made).collect(),
         MessageKind::Opened | MessageKind::StillOpen => {
             message.incidents.iter().map(failed).collect()
         }
@@ -137,11 +137,11 @@ fn verification_bodies(message: &ChannelMessage) -> Vec<Value> {
     let proven = |m: &BackupInfo| {
         let rows = m.rows?;
         let status = if rows > 0 { "success" } else { "failed" };
-        Some(json!({"status": status, "backup_file": file_name(&m.what), "record_count": rows}))
+        Some(json!({"status": status, "backup_file": file_name(&m.name), "record_count": rows}))
     };
     let failed = |i: &IncidentSummary| json!({"status": "failed", "backup_file": i.asset, "record_count": 0});
     match message.kind {
-        MessageKind::Success => message.made.iter().filter_map(proven).collect(),
+        MessageKind::Success => message.backups.iter().filter_map(proven).collect(),
         MessageKind::Opened | MessageKind::StillOpen => {
             message.incidents.iter().map(failed).collect()
         }

@@ -72,7 +72,7 @@ pub(super) fn build_events(message: &ChannelMessage) -> Vec<PagerDutyEvent> {
         | MessageKind::Test => {
             let mut events: Vec<_> =
                 message.incidents.iter().map(|i| trigger_event(message, i)).collect();
-            if message.more > 0 || events.is_empty() {
+            if message.omitted > 0 || events.is_empty() {
                 events.push(summary_event(message));
             }
             events
@@ -85,8 +85,8 @@ fn alert_event(body: Value) -> PagerDutyEvent {
 }
 
 fn trigger_event(message: &ChannelMessage, i: &IncidentSummary) -> PagerDutyEvent {
-    let source = i.at_risk.as_ref().and_then(|r| r.place.clone()).unwrap_or(i.asset.clone());
-    let summary = format!("{}: {}: {}", message.company, i.asset, i.why);
+    let source = i.at_risk.as_ref().and_then(|r| r.location.clone()).unwrap_or(i.asset.clone());
+    let summary = format!("{}: {}: {}", message.company, i.asset, i.message);
     alert_event(json!({
         "event_action": "trigger",
         "dedup_key": dedup_key(&i.key),
@@ -98,7 +98,7 @@ fn trigger_event(message: &ChannelMessage, i: &IncidentSummary) -> PagerDutyEven
             "timestamp": i.since,
             "component": i.asset,
             "group": i.group.as_deref().unwrap_or(&message.company),
-            "class": i.what,
+            "class": i.code,
             "custom_details": custom_details(message, i),
         },
     }))
@@ -142,7 +142,7 @@ fn change_event(message: &ChannelMessage) -> PagerDutyEvent {
 }
 
 fn detail_lines(message: &ChannelMessage) -> Vec<String> {
-    let made = message.made.iter().map(backup_line);
+    let made = message.backups.iter().map(backup_line);
     made.chain(message.lines.iter().cloned()).take(MAX_DETAIL_LINES).collect()
 }
 
@@ -151,8 +151,8 @@ fn custom_details(message: &ChannelMessage, i: &IncidentSummary) -> Map<String, 
         .into_iter()
         .map(|(what, fact)| (what.into(), fact.into()))
         .collect();
-    if !i.mend.is_empty() {
-        all.insert("Next".into(), i.mend.clone().into());
+    if !i.hint.is_empty() {
+        all.insert("Next".into(), i.hint.clone().into());
     }
     all.insert("Company".into(), message.company.clone().into());
     all.insert("Message".into(), message.id.clone().into());

@@ -88,8 +88,8 @@ pub(super) fn sample_message(kind: MessageKind) -> ChannelMessage {
         at: "2026-11-21T08:30:00Z".parse().expect("a time"),
         title: title.into(),
         incidents,
-        more: 0,
-        made,
+        omitted: 0,
+        backups: made,
         lines: lines.iter().map(|l| (*l).to_owned()).collect(),
         thread: matches!(
             kind,
@@ -113,17 +113,17 @@ fn stale_incident(step: u32, until: Option<&str>) -> IncidentSummary {
         key: "lomash/bestellungen-größe/stale".into(),
         asset: "bestellungen-größe".into(),
         group: Some("production".into()),
-        what: "stale".into(),
+        code: "stale".into(),
         severity: Severity::Critical,
-        why: "the newest good point is 26h old, 24h are allowed".into(),
-        mend: "holdfast run snapshot --asset bestellungen-größe".into(),
+        message: "the newest good point is 26h old, 24h are allowed".into(),
+        hint: "holdfast run snapshot --asset bestellungen-größe".into(),
         since: "2026-11-21T06:15:00Z".parse().expect("a time"),
         until: until.map(|u| u.parse().expect("a time")),
         at_risk: Some(DataAtRisk {
             newest: Some("orders-daily-202611200200".into()),
             age_seconds: Some(26 * 3600),
             max_age_seconds: Some(24 * 3600),
-            place: Some("eu-west-1".into()),
+            location: Some("eu-west-1".into()),
         }),
         step,
     }
@@ -134,17 +134,17 @@ fn script_incident() -> IncidentSummary {
         key: "lomash/<script>/no-point".into(),
         asset: "<script>alert('1')</script>".into(),
         group: None,
-        what: "no-point".into(),
+        code: "no-backup".into(),
         severity: Severity::Warning,
-        why: "no recovery point & no copy; see <!channel>".into(),
-        mend: "look at what is there under that name".into(),
+        message: "no recovery point & no copy; see <!channel>".into(),
+        hint: "look at what is there under that name".into(),
         since: "2026-11-21T08:30:00Z".parse().expect("a time"),
         until: None,
         at_risk: Some(DataAtRisk {
             newest: None,
             age_seconds: None,
             max_age_seconds: None,
-            place: None,
+            location: None,
         }),
         step: 0,
     }
@@ -153,8 +153,8 @@ fn script_incident() -> IncidentSummary {
 fn dump_info() -> BackupInfo {
     BackupInfo {
         asset: "indostar".into(),
-        what: "daily/indostar_20261121.dump".into(),
-        place: "s3://indostar-backups-primary".into(),
+        name: "daily/indostar_20261121.dump".into(),
+        location: "s3://indostar-backups-primary".into(),
         bytes: Some(1_610_612_736),
         seconds: Some(194.6),
         rows: Some(48_211),
@@ -170,8 +170,8 @@ pub(super) fn flood_message() -> ChannelMessage {
         .map(|n| IncidentSummary {
             key: format!("{n}-{}", long('k', 400)),
             asset: format!("{n}-{}", long('<', 3_000)),
-            why: format!("{}\r\nBcc: everybody@example.com\r\n\r\n", long('&', 9_000)),
-            mend: format!("holdfast {}```", long('ü', 9_000)),
+            message: format!("{}\r\nBcc: everybody@example.com\r\n\r\n", long('&', 9_000)),
+            hint: format!("holdfast {}```", long('ü', 9_000)),
             ..script_incident()
         })
         .collect();

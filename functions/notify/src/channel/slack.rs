@@ -51,9 +51,9 @@ pub(super) fn render(message: &ChannelMessage) -> Value {
     ];
     let (shown, left_out) = all_incident_blocks(message);
     blocks.extend(shown);
-    let all = ChannelMessage { more: message.more + left_out, ..message.clone() };
+    let all = ChannelMessage { omitted: message.omitted + left_out, ..message.clone() };
     blocks.extend(omitted_line(&all).map(|m| section_block(&m)));
-    let lines = message.made.iter().map(backup_line).chain(message.lines.iter().cloned());
+    let lines = message.backups.iter().map(backup_line).chain(message.lines.iter().cloned());
     let lines = lines.collect::<Vec<_>>().join("\n");
     if !lines.is_empty() {
         blocks.push(section_block(&escape_mrkdwn(&lines, MAX_LINES_CHARS)));
@@ -90,12 +90,12 @@ fn incident_blocks(i: &IncidentSummary, at: Timestamp) -> Vec<Value> {
     let title = format!(
         "*{}* · {}",
         escape_mrkdwn(&asset_label(i), MAX_FIELD_CHARS),
-        escape_mrkdwn(&i.what, MAX_FIELD_CHARS / 2)
+        escape_mrkdwn(&i.code, MAX_FIELD_CHARS / 2)
     );
     let mut blocks =
         vec![json!({"type": "section", "text": mrkdwn_text(&title), "fields": fields})];
-    if !i.mend.is_empty() && i.until.is_none() {
-        blocks.push(section_block(&next_step_text(&i.mend)));
+    if !i.hint.is_empty() && i.until.is_none() {
+        blocks.push(section_block(&next_step_text(&i.hint)));
     }
     blocks
 }

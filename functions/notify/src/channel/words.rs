@@ -27,8 +27,8 @@ pub(super) fn truncate_message(message: &ChannelMessage) -> ChannelMessage {
         company: single_line(&message.company, MAX_NAME_CHARS),
         title: single_line(&message.title, MAX_SENTENCE_CHARS),
         incidents: message.incidents.iter().take(MAX_INCIDENTS).map(truncate_incident).collect(),
-        more: message.more + dropped,
-        made: message.made.iter().take(MAX_INCIDENTS).map(truncate_backup).collect(),
+        omitted: message.omitted + dropped,
+        backups: message.backups.iter().take(MAX_INCIDENTS).map(truncate_backup).collect(),
         lines,
         thread: message.thread.as_deref().map(|t| single_line(t, MAX_NAME_CHARS)),
         ..message.clone()
@@ -40,12 +40,12 @@ fn truncate_incident(i: &IncidentSummary) -> IncidentSummary {
         // The key stays as it is: by it services know what belongs together.
         asset: single_line(&i.asset, MAX_NAME_CHARS),
         group: i.group.as_deref().map(|g| single_line(g, MAX_NAME_CHARS)),
-        what: single_line(&i.what, MAX_NAME_CHARS),
-        why: single_line(&i.why, MAX_SENTENCE_CHARS),
-        mend: single_line(&i.mend, MAX_SENTENCE_CHARS),
+        code: single_line(&i.code, MAX_NAME_CHARS),
+        message: single_line(&i.message, MAX_SENTENCE_CHARS),
+        hint: single_line(&i.hint, MAX_SENTENCE_CHARS),
         at_risk: i.at_risk.as_ref().map(|r| DataAtRisk {
             newest: r.newest.as_deref().map(|n| single_line(n, MAX_NAME_CHARS)),
-            place: r.place.as_deref().map(|p| single_line(p, MAX_NAME_CHARS)),
+            location: r.location.as_deref().map(|p| single_line(p, MAX_NAME_CHARS)),
             ..r.clone()
         }),
         ..i.clone()
@@ -55,8 +55,8 @@ fn truncate_incident(i: &IncidentSummary) -> IncidentSummary {
 fn truncate_backup(m: &BackupInfo) -> BackupInfo {
     BackupInfo {
         asset: single_line(&m.asset, MAX_NAME_CHARS),
-        what: single_line(&m.what, MAX_SENTENCE_CHARS),
-        place: single_line(&m.place, MAX_NAME_CHARS),
+        name: single_line(&m.name, MAX_SENTENCE_CHARS),
+        location: single_line(&m.location, MAX_NAME_CHARS),
         ..m.clone()
     }
 }
@@ -120,7 +120,7 @@ fn format_seconds(seconds: i64) -> String {
 
 /// The facts of an incident, each with its name.
 pub(super) fn incident_fields(i: &IncidentSummary, at: Timestamp) -> Vec<(&'static str, String)> {
-    let mut facts = vec![("What is wrong", i.why.clone())];
+    let mut facts = vec![("What is wrong", i.message.clone())];
     match i.until {
         None => facts.push((
             "Since",
@@ -159,7 +159,7 @@ fn risk_fields(r: &DataAtRisk) -> Vec<(&'static str, String)> {
     }
     facts.push((
         "Last good point",
-        match (&r.newest, &r.place) {
+        match (&r.newest, &r.location) {
             (Some(newest), Some(place)) => format!("{newest} at {place}"),
             (Some(newest), None) => newest.clone(),
             (None, _) => "none".into(),
@@ -183,9 +183,9 @@ pub(super) fn asset_label(i: &IncidentSummary) -> String {
 
 /// What was made, on one line.
 pub(super) fn backup_line(m: &BackupInfo) -> String {
-    let mut parts = vec![format!("{}: {}", m.asset, m.what)];
-    if !m.place.is_empty() {
-        parts[0].push_str(&format!(" at {}", m.place));
+    let mut parts = vec![format!("{}: {}", m.asset, m.name)];
+    if !m.location.is_empty() {
+        parts[0].push_str(&format!(" at {}", m.location));
     }
     parts.extend(m.bytes.map(format_bytes));
     parts.extend(m.rows.map(|rows| format!("{rows} rows")));
@@ -196,7 +196,7 @@ pub(super) fn backup_line(m: &BackupInfo) -> String {
 
 /// What is left out of a message.
 pub(super) fn omitted_line(message: &ChannelMessage) -> Option<String> {
-    (message.more > 0).then(|| format!("and {} more", message.more))
+    (message.omitted > 0).then(|| format!("and {} more", message.omitted))
 }
 
 /// Where the message comes from, and its id.
@@ -210,7 +210,7 @@ pub fn plain_text(message: &ChannelMessage) -> String {
     let mut all = vec![subject_line(message)];
     all.extend(message.incidents.iter().map(|i| incident_text(i, message.at)));
     all.extend(omitted_line(message));
-    let made: Vec<String> = message.made.iter().map(backup_line).collect();
+    let made: Vec<String> = message.backups.iter().map(backup_line).collect();
     all.extend(Some(made.join("\n")).filter(|m| !m.is_empty()));
     all.extend(Some(message.lines.join("\n")).filter(|l| !l.is_empty()));
     all.push(footer_line(message));
@@ -220,7 +220,7 @@ pub fn plain_text(message: &ChannelMessage) -> String {
 fn incident_text(i: &IncidentSummary, at: Timestamp) -> String {
     let severity = if i.until.is_some() { "resolved".into() } else { i.severity.to_string() };
     let mut text = format!("{}: {severity}", asset_label(i));
-    let next = (!i.mend.is_empty() && i.until.is_none()).then(|| ("Next", i.mend.clone()));
+    let next = (!i.hint.is_empty() && i.until.is_none()).then(|| ("Next", i.hint.clone()));
     for (what, fact) in incident_fields(i, at).into_iter().chain(next) {
         text.push_str(&format!("\n  {:<16} {fact}", format!("{what}:")));
     }

@@ -13,7 +13,7 @@ fn every_sample_event_is_read() {
     let [NotificationEvent::Report(run)] = &sample_events("notify-report.json")[..] else {
         panic!("a report")
     };
-    assert_eq!((run.function.as_str(), run.findings.len(), run.whole), ("freshness", 1, true));
+    assert_eq!((run.function.as_str(), run.findings.len(), run.complete), ("freshness", 1, true));
     let [NotificationEvent::Alarm(alarm)] = &sample_events("notify-alarm.json")[..] else {
         panic!("an alarm")
     };
@@ -52,7 +52,7 @@ fn what_is_none_of_ours_is_one_clear_error() {
         sns("hello"),
         sns("[1]"),
         sns("{\"a\": 1}"),
-        sns("{\"function\": \"dump\", \"run\": \"r\"}"),
+        sns("{\"function\": \"dump\", \"run_id\": \"r\"}"),
         sns("{\"AlarmName\": \"a\"}"),
         sns(
             "{\"AlarmName\": \"a\", \"NewStateValue\": \"OK\", \"StateChangeTime\": \"yesterday\"}",
@@ -61,7 +61,7 @@ fn what_is_none_of_ours_is_one_clear_error() {
     ];
     let said: Vec<_> =
         table.iter().map(|e| parse_event(e).expect_err("not ours").to_string()).collect();
-    insta::assert_snapshot!(said.join("\n"), @r##"
+    insta::assert_snapshot!(said.join("\n"), @r#"
     this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}
     this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}
     this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}
@@ -70,11 +70,11 @@ fn what_is_none_of_ours_is_one_clear_error() {
     this event can't be read: the message "hello" of SNS is no JSON object
     this event can't be read: the message "hello" of SNS is no JSON object
     this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}
-    this event can't be read: missing field `policy` in a report
+    this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}
     this event can't be read: a change of a CloudWatch alarm lacks NewStateValue
     this event can't be read: "yesterday" is no time in a change of a CloudWatch alarm
     this event can't be read: what Lambda says of an invocation lacks requestContext.condition
-    "##);
+    "#);
 }
 
 #[test]

@@ -30,9 +30,9 @@ fn minutes_in(minutes: i64) -> Timestamp {
 }
 
 fn report_events(at: Timestamp, stale: bool) -> Vec<NotificationEvent> {
-    let finding = serde_json::json!({"severity": "critical", "asset": "orders", "what": "stale", "why": "old", "mend": "x"});
+    let finding = serde_json::json!({"severity": "critical", "asset": "orders", "code": "backup-stale", "message": "old", "hint": "x"});
     let findings = if stale { vec![finding] } else { vec![] };
-    let run = serde_json::json!({"function": "freshness", "policy": "acme", "run": at, "at": at, "whole": true, "findings": findings});
+    let run = serde_json::json!({"function": "freshness", "policy": "acme", "run_id": at, "started_at": at, "complete": true, "findings": findings});
     vec![NotificationEvent::Report(Box::new(
         serde_json::from_value::<ReportedRun>(run).expect("a report"),
     ))]
@@ -117,12 +117,12 @@ fn a_channel_that_is_down_is_a_problem_of_its_own_and_its_message_waits_for_it()
     );
     let (state, said) =
         send_until_settled(state, &["chat"], &delivery_error(None, false), minutes_in(0));
-    assert_eq!(said, ["pager critical: orders: stale", "pager the channel chat can't be reached"]);
+    assert_eq!(said, ["pager critical: orders: backup-stale", "pager the channel chat can't be reached"]);
     assert_eq!(state.outbox.len(), 1, "{:?}", state.outbox);
     let (state, said) = send_until_settled(state, &[], &delivery_error(None, false), minutes_in(1));
     assert_eq!(
         said,
-        ["chat critical: orders: stale", "pager resolved after 1m: notify/chat: undelivered"]
+        ["chat critical: orders: backup-stale", "pager resolved after 1m: notify/chat: undelivered"]
     );
     assert!(state.outbox.is_empty());
 }
@@ -137,7 +137,7 @@ fn when_a_whole_route_is_down_another_channel_is_told_and_later_of_the_end_too()
     let down = ["chat", "pager"];
     let (state, said) =
         send_until_settled(state, &down, &delivery_error(None, false), minutes_in(0));
-    assert!(said.contains(&"spare critical: orders: stale".to_owned()), "{said:?}");
+    assert!(said.contains(&"spare critical: orders: backup-stale".to_owned()), "{said:?}");
     let state = ingest_events(state, &report_events(minutes_in(30), false), minutes_in(30));
     let (_, said) = send_until_settled(state, &down, &delivery_error(None, false), minutes_in(30));
     assert!(said.iter().any(|s| s.starts_with("spare resolved after 30m: orders")), "{said:?}");
@@ -152,9 +152,9 @@ fn who_asks_for_patience_gets_it_before_others_are_told() {
     );
     let busy = delivery_error(Some(120), false);
     let (state, said) = send_until_settled(state, &["chat"], &busy, minutes_in(0));
-    assert_eq!(said, ["pager critical: orders: stale"]);
+    assert_eq!(said, ["pager critical: orders: backup-stale"]);
     let (state, said) = send_until_settled(state, &["chat"], &busy, minutes_in(1));
-    assert!(said.is_empty() && state.outbox[0].tries == 1, "not before it said: {said:?}");
+    assert!(said.is_empty() && state.outbox[0].attempts == 1, "not before it said: {said:?}");
     let (_, said) = send_until_settled(state, &["chat"], &busy, minutes_in(6));
     assert_eq!(said, ["pager the channel chat can't be reached"]);
 }
@@ -178,8 +178,8 @@ fn pauses_double_up_to_an_hour_and_what_is_a_day_old_goes_into_the_digest() {
     let (mut state, _) =
         send_until_settled(state, &["chat"], &delivery_error(None, false), minutes_in(0));
     let lost = claim_due(&mut state, minutes_in(24 * 60));
-    assert!(lost.iter().all(|e| e.channel.as_str() != "chat") && state.day.lost == 1);
-    assert_eq!(state.day.lost_titles, ["chat: critical: orders: stale"]);
+    assert!(lost.iter().all(|e| e.channel.as_str() != "chat") && state.day.dropped == 1);
+    assert_eq!(state.day.dropped_titles, ["chat: critical: orders: backup-stale"]);
 }
 
 #[test]
@@ -237,6 +237,6 @@ fn with_every_channel_down_nothing_runs_in_circles_and_all_is_said_when_they_are
     }
     let (state, said) =
         send_until_settled(state, &[], &delivery_error(None, false), minutes_in(240));
-    assert!(said.contains(&"pager critical: orders: stale".to_owned()), "{said:?}");
+    assert!(said.contains(&"pager critical: orders: backup-stale".to_owned()), "{said:?}");
     assert!(state.outbox.is_empty());
 }

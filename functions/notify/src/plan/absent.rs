@@ -10,24 +10,24 @@ use shared::{
 };
 
 /// A function that says nothing.
-const SILENT: &str = FindingCode::Silent.as_str();
+const SILENT: &str = FindingCode::MissingHeartbeat.as_str();
 
 /// Notes the functions that were not heard of for longer than the policy allows.
 pub(super) fn check_missing_reports(planning: &NotifyPlanner<'_>, state: &mut NotifyState) {
     for (function, most) in planning.notify.expected_reports() {
         let source = state.sources.get(function.as_str());
-        let heard = source.map_or(state.began, |s| s.heard.max(state.began));
+        let heard = source.map_or(state.created_at, |s| s.last_heard_at.max(state.created_at));
         let quiet = planning.now.duration_since(heard);
         let problem = DetectedProblem {
             asset: format!("function/{function}"),
             group: None,
-            what: SILENT.into(),
+            code: SILENT.into(),
             severity: Severity::Critical,
-            why: format!(
+            message: format!(
                 "nothing was heard of {function} for {}, and the policy allows {most}: nobody looks after the backups",
                 format_duration(quiet)
             ),
-            mend: shared::hints::function(function.as_str()),
+            hint: shared::hints::function(function.as_str()),
         };
         if quiet > most.duration() {
             open_or_update_incident(planning, state, NOTIFY, &problem, planning.now);
@@ -42,7 +42,7 @@ pub fn is_heartbeat_due(notify: &NotifyConfig, state: &NotifyState, now: Timesta
     let Some(heartbeat) = &notify.heartbeat else { return false };
     let heard = notify.expected_reports().iter().all(|(function, most)| {
         let source = state.sources.get(function.as_str());
-        source.is_some_and(|s| now.duration_since(s.heard) <= most.duration())
+        source.is_some_and(|s| now.duration_since(s.last_heard_at) <= most.duration())
     });
     // A schedule does not tick to the second.
     let slack = jiff::SignedDuration::from_secs(30);

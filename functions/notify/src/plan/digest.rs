@@ -44,8 +44,8 @@ pub(super) fn plan_digest(planning: &mut NotifyPlanner<'_>, state: &mut NotifySt
     message.lines = digest_lines(planning, state, &day, planning.now);
     message.incidents =
         open.iter().take(MAX_INCIDENTS).map(|t| incident_summary(planning, state, t)).collect();
-    message.more = open.len().saturating_sub(MAX_INCIDENTS);
-    message.made = day.newest.into_iter().collect();
+    message.omitted = open.len().saturating_sub(MAX_INCIDENTS);
+    message.backups = day.newest.into_iter().collect();
     let to = digest_channels(planning, &rule.to);
     for channel in &to {
         planning.emit(
@@ -82,7 +82,7 @@ fn digest_lines(
         "since the last digest: {} problems opened, {} resolved, {} backups made ({:.1} GB where the size is known)",
         day.opened,
         day.resolved,
-        day.made,
+        day.backups_made,
         to_gigabytes(day.bytes),
     )];
     let late = |n: &&crate::state::LatestAssetPoint| match (n.data, n.max_age_seconds) {
@@ -102,23 +102,23 @@ fn digest_lines(
             Some(s) => {
                 format!(
                     "{function} was last heard of {} ago",
-                    format_duration(now.duration_since(s.heard))
+                    format_duration(now.duration_since(s.last_heard_at))
                 )
             }
             None => format!("{function} was never heard of"),
         };
         lines.push(said);
     }
-    let beyond: usize = state.beyond.values().sum();
+    let beyond: usize = state.untracked.values().sum();
     if beyond > 0 {
         lines.push(format!("{beyond} more problems than can be followed one by one"));
     }
-    if day.failed_tries > 0 {
-        lines.push(format!("{} tries to deliver a message failed", day.failed_tries));
+    if day.failed_attempts > 0 {
+        lines.push(format!("{} tries to deliver a message failed", day.failed_attempts));
     }
-    if day.lost > 0 {
-        lines.push(format!("{} messages could not be delivered in a day:", day.lost));
-        lines.extend(day.lost_titles.iter().cloned());
+    if day.dropped > 0 {
+        lines.push(format!("{} messages could not be delivered in a day:", day.dropped));
+        lines.extend(day.dropped_titles.iter().cloned());
     }
     lines
 }

@@ -25,11 +25,11 @@ use std::collections::BTreeMap;
 /// What notify itself finds.
 pub(crate) const NOTIFY: &str = "notify";
 /// A function that was started and never came to its end.
-const NOT_COMPLETED: &str = FindingCode::NotCompleted.as_str();
+const NOT_COMPLETED: &str = FindingCode::RunNotCompleted.as_str();
 /// An alarm rings.
 pub(super) const ALARM: &str = FindingCode::Alarm.as_str();
 /// A backup that does not hold what it should.
-pub(super) const NOT_VERIFIED: &str = FindingCode::NotVerified.as_str();
+pub(super) const NOT_VERIFIED: &str = FindingCode::VerificationFailed.as_str();
 /// More is wrong than can be remembered one by one.
 const TOO_MANY: &str = FindingCode::TooMany.as_str();
 
@@ -54,7 +54,7 @@ pub(super) fn ingest_event(
 fn run_end_time(run: &ReportedRun, now: Timestamp) -> Timestamp {
     // A run takes days at most; anything else is a slip.
     let took = SignedDuration::try_from_secs_f64(run.seconds.clamp(0.0, 1e6)).unwrap_or_default();
-    run.at.checked_add(took).map_or(now, |end| end.min(now))
+    run.started_at.checked_add(took).map_or(now, |end| end.min(now))
 }
 
 fn ingest_report(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, run: &ReportedRun) {
@@ -63,7 +63,7 @@ fn ingest_report(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, run:
     }
     let at = run_end_time(run, planning.now);
     let source = state.reporter_mut(&run.function, at);
-    if !source.record_run(format!("{} {}", run.run, run.at), at) {
+    if !source.record_run(format!("{} {}", run.run_id, run.started_at), at) {
         return;
     }
     for (made, group) in successful_backups(planning, state, run) {
@@ -73,12 +73,12 @@ fn ingest_report(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, run:
     record_completion(state, &run.function, at);
     update_assets(state, run, at);
     let source = state.reporter_mut(&run.function, at);
-    if source.whole.is_some_and(|whole| at <= whole) {
+    if source.last_full_run_at.is_some_and(|whole| at <= whole) {
         return; // A later run has looked at everything since.
     }
-    let all = run.whole && run.omitted.is_none_or(|l| l.findings == 0 && l.outcomes == 0);
+    let all = run.complete && run.omitted.is_none_or(|l| l.findings == 0 && l.outcomes == 0);
     if all {
-        source.whole = Some(at);
+        source.last_full_run_at = Some(at);
     }
     let problems = detected_problems(planning, state, run);
     let mut beyond = run.omitted.map_or(0, |l| l.findings);
@@ -91,9 +91,9 @@ fn ingest_report(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, run:
     }
     if all {
         let gone = |id: &String, t: &TrackedIncident| {
-            t.what != NOT_COMPLETED
+            t.code != NOT_COMPLETED
                 && !problems.contains_key(id)
-                && t.by.get(&run.function).is_some_and(|s| s.seen <= at)
+                && t.reported_by.get(&run.function).is_some_and(|s| s.last_seen_at <= at)
         };
         let gone: Vec<_> =
             state.incidents.iter().filter(|(i, t)| gone(i, t)).map(|(i, _)| i.clone()).collect();
@@ -114,20 +114,20 @@ fn track_overflow(
     all: bool,
 ) {
     match (beyond, all) {
-        (0, true) => drop(state.beyond.remove(function)),
+        (0, true) => drop(state.untracked.remove(function)),
         (0, false) => {}
-        (n, _) => drop(state.beyond.insert(function.to_owned(), n)),
+        (n, _) => drop(state.untracked.insert(function.to_owned(), n)),
     }
-    let total: usize = state.beyond.values().sum();
+    let total: usize = state.untracked.values().sum();
     let problem = DetectedProblem {
         asset: NOTIFY.into(),
         group: None,
-        what: TOO_MANY.into(),
+        code: TOO_MANY.into(),
         severity,
-        why: format!(
+        message: format!(
             "{total} more problems than the {MAX_TRACKED_INCIDENTS} that are followed one by one"
         ),
-        mend: commands::STATUS.into(),
+        hint: commands::STATUS.into(),
     };
     if total == 0 {
         clear_incident(state, NOTIFY, &incident_id(&problem), planning.now);
@@ -146,19 +146,19 @@ fn detected_problems(
         run.findings.iter().filter(|f| f.severity > Severity::Info).map(|f| DetectedProblem {
             asset: f.asset.clone(),
             group: f.group.clone().or_else(|| group_of(planning, state, &f.asset)),
-            what: to_code(&f.what),
+            code: to_code(&f.code),
             severity: f.severity,
-            why: f.why.clone(),
-            mend: f.mend.clone(),
+            message: f.message.clone(),
+            hint: f.hint.clone(),
         });
     let failed = |c: &&ReportedOutcome| c.result == "failed";
     let failed = run.outcomes.iter().filter(failed).map(|c| DetectedProblem {
         asset: c.asset.clone(),
         group: group_of(planning, state, &c.asset),
-        what: to_code(&format!("{}-failed", run.function)),
+        code: to_code(&format!("{}-failed", run.function)),
         severity: Severity::Critical,
-        why: format!("{}: {}", c.action, c.detail.as_deref().unwrap_or("it failed")),
-        mend: hints::function(&run.function),
+        message: format!("{}: {}", c.action, c.detail.as_deref().unwrap_or("it failed")),
+        hint: hints::function(&run.function),
     });
     let mut all: BTreeMap<String, DetectedProblem> = BTreeMap::new();
     for problem in found.chain(failed) {
@@ -177,11 +177,11 @@ fn to_code(text: &str) -> String {
 
 /// The incident's name in the memory: a word without spaces, then the asset.
 pub(super) fn incident_id(problem: &DetectedProblem) -> String {
-    let id = format!("{} {}", problem.what, problem.asset);
+    let id = format!("{} {}", problem.code, problem.asset);
     if id.len() <= 300 {
         id
     } else {
-        format!("{} {}", problem.what, shorten_with_hash(&problem.asset))
+        format!("{} {}", problem.code, shorten_with_hash(&problem.asset))
     }
 }
 
@@ -223,11 +223,11 @@ fn successful_backups(
 ) -> Vec<(BackupInfo, Option<String>)> {
     let done = run.outcomes.iter().filter(|c| c.result == "done");
     done.filter_map(|c| {
-        let made = c.made.as_ref()?;
+        let made = c.artifact.as_ref()?;
         let made = BackupInfo {
             asset: truncate_chars(&c.asset, 200),
-            what: truncate_chars(&made.what, 300),
-            place: truncate_chars(&made.place, 300),
+            name: truncate_chars(&made.key, 300),
+            location: truncate_chars(&made.location, 300),
             bytes: made.bytes,
             seconds: made.seconds,
             rows: None,
@@ -246,14 +246,14 @@ fn update_assets(state: &mut NotifyState, run: &ReportedRun, at: Timestamp) {
         let age = s.age_seconds.map(SignedDuration::from_secs);
         let newest = LatestAssetPoint {
             group: s.group.clone(),
-            newest: s.newest.clone(),
+            newest: s.newest_point.clone(),
             data: age.and_then(|age| at.checked_sub(age).ok()),
             max_age_seconds: s.max_age_seconds,
         };
         state.assets.insert(s.asset.clone(), newest);
     }
     // Who judges everything names every asset: what it does not name is gone.
-    if run.whole && !run.assets.is_empty() && run.omitted.is_none_or(|l| l.assets == 0) {
+    if run.complete && !run.assets.is_empty() && run.omitted.is_none_or(|l| l.assets == 0) {
         state.assets.retain(|name, _| run.assets.iter().any(|s| s.asset == *name));
     }
 }
@@ -267,29 +267,29 @@ pub(crate) fn open_or_update_incident(
     at: Timestamp,
 ) -> bool {
     let id = incident_id(problem);
-    let said = ReportedSeverity { severity: problem.severity, seen: at };
+    let said = ReportedSeverity { severity: problem.severity, last_seen_at: at };
     let hold = planning.flap_window;
     let over =
-        |t: &TrackedIncident| t.closed.is_some_and(|c| planning.now.duration_since(c) >= hold);
+        |t: &TrackedIncident| t.resolved_at.is_some_and(|c| planning.now.duration_since(c) >= hold);
     if state.incidents.get(&id).is_some_and(over) {
         state.incidents.remove(&id);
     }
     if let Some(t) = state.incidents.get_mut(&id) {
-        if t.gone.is_some() || t.closed.is_some() {
+        if t.cleared_at.is_some() || t.resolved_at.is_some() {
             // It is the same one again: it goes on.
-            t.flaps += u32::from(t.closed.is_some());
-            (t.gone, t.closed) = (None, None);
+            t.flaps += u32::from(t.resolved_at.is_some());
+            (t.cleared_at, t.resolved_at) = (None, None);
         }
-        let seen = t.by.get(by).map_or(at, |s| s.seen.max(at));
-        t.by.insert(by.to_owned(), ReportedSeverity { seen, ..said });
-        let severity = t.by.values().map(|s| s.severity).max().unwrap_or(problem.severity);
+        let seen = t.reported_by.get(by).map_or(at, |s| s.last_seen_at.max(at));
+        t.reported_by.insert(by.to_owned(), ReportedSeverity { last_seen_at: seen, ..said });
+        let severity = t.reported_by.values().map(|s| s.severity).max().unwrap_or(problem.severity);
         if severity > t.severity {
             // As bad as this it is new, and the steps begin anew.
-            (t.risen, t.step) = (at, 0);
+            (t.severity_since, t.step) = (at, 0);
         }
         if problem.severity == severity {
-            (t.why, t.mend) =
-                (truncate_chars(&problem.why, 500), truncate_chars(&problem.mend, 300));
+            (t.message, t.hint) =
+                (truncate_chars(&problem.message, 500), truncate_chars(&problem.hint, 300));
         }
         t.severity = severity;
         t.group = problem.group.clone().or(t.group.take());
@@ -307,20 +307,20 @@ pub(crate) fn open_or_update_incident(
         key: dedup_key(planning, problem),
         asset: truncate_chars(&problem.asset, 200),
         group: problem.group.clone(),
-        what: problem.what.clone(),
-        by: BTreeMap::from([(by.to_owned(), said)]),
+        code: problem.code.clone(),
+        reported_by: BTreeMap::from([(by.to_owned(), said)]),
         severity: problem.severity,
-        why: truncate_chars(&problem.why, 500),
-        mend: truncate_chars(&problem.mend, 300),
+        message: truncate_chars(&problem.message, 500),
+        hint: truncate_chars(&problem.hint, 300),
         since: at,
-        risen: at,
-        gone: None,
-        closed: None,
+        severity_since: at,
+        cleared_at: None,
+        resolved_at: None,
         flaps: 0,
         step: 0,
-        covered: None,
-        told: BTreeMap::new(),
-        made: None,
+        inhibited_at: None,
+        notified: BTreeMap::new(),
+        backup: None,
     };
     state.incidents.insert(id, tracked);
     true
@@ -329,21 +329,21 @@ pub(crate) fn open_or_update_incident(
 /// What vendors deduplicate by, within the 255 characters of PagerDuty.
 fn dedup_key(planning: &NotifyPlanner<'_>, problem: &DetectedProblem) -> String {
     let company = &planning.policy.company;
-    let key = format!("{company}/{}/{}", problem.asset, problem.what);
+    let key = format!("{company}/{}/{}", problem.asset, problem.code);
     if key.len() <= 255 {
         key
     } else {
-        format!("{company}/{}/{}", shorten_with_hash(&problem.asset), problem.what)
+        format!("{company}/{}/{}", shorten_with_hash(&problem.asset), problem.code)
     }
 }
 
 /// Somebody does not say any more that it is wrong.
 pub(crate) fn clear_incident(state: &mut NotifyState, by: &str, id: &str, at: Timestamp) {
     let Some(t) = state.incidents.get_mut(id) else { return };
-    if t.by.remove(by).is_some() && t.by.is_empty() && t.closed.is_none() {
-        t.gone = Some(at.max(t.since));
+    if t.reported_by.remove(by).is_some() && t.reported_by.is_empty() && t.resolved_at.is_none() {
+        t.cleared_at = Some(at.max(t.since));
     }
-    if let Some(worst) = t.by.values().map(|s| s.severity).max() {
+    if let Some(worst) = t.reported_by.values().map(|s| s.severity).max() {
         t.severity = worst;
     }
 }
@@ -353,22 +353,22 @@ fn ingest_alarm(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, alarm
     let name = format!("alarm {}", alarm.name);
     let source = state.reporter_mut(&name, at);
     if !source.record_run(format!("{} {}", alarm.at, alarm.state), at)
-        || source.whole.is_some_and(|w| at < w)
+        || source.last_full_run_at.is_some_and(|w| at < w)
     {
         return;
     }
-    source.whole = Some(at);
+    source.last_full_run_at = Some(at);
     let rule = planning.policy.alarms.get(&alarm.name);
     let problem = DetectedProblem {
         asset: alarm.name.clone(),
         group: rule.and_then(|r| r.of.as_ref()).map(ToString::to_string),
-        what: ALARM.into(),
+        code: ALARM.into(),
         severity: if alarm.state == "ALARM" { Severity::Critical } else { Severity::Warning },
-        why: match alarm.state.as_str() {
+        message: match alarm.state.as_str() {
             "ALARM" => format!("the alarm rings: {}", alarm.reason),
             _ => format!("the alarm has no data: {}", alarm.reason),
         },
-        mend: commands::ALARMS.into(),
+        hint: commands::ALARMS.into(),
     };
     if alarm.state == "OK" {
         clear_incident(state, &name, &incident_id(&problem), at);
@@ -387,16 +387,18 @@ fn ingest_invocation_failure(
     let reported = known
         .is_some_and(|s| s.runs.iter().any(|r| r.split(' ').next() == Some(news.run.as_str())));
     // Its report told more; and who has completed a run since is well.
-    if (news.reported && reported) || known.is_some_and(|s| !s.runs.is_empty() && s.heard > at) {
+    if (news.reported && reported)
+        || known.is_some_and(|s| !s.runs.is_empty() && s.last_heard_at > at)
+    {
         return;
     }
     let problem = DetectedProblem {
         asset: format!("function/{}", news.function),
         group: None,
-        what: NOT_COMPLETED.into(),
+        code: NOT_COMPLETED.into(),
         severity: Severity::Critical,
-        why: format!("a run of {} did not come to its end: {}", news.function, news.why),
-        mend: hints::function(&news.function),
+        message: format!("a run of {} did not come to its end: {}", news.function, news.why),
+        hint: hints::function(&news.function),
     };
     open_or_update_incident(planning, state, &news.function, &problem, at);
 }
@@ -404,7 +406,8 @@ fn ingest_invocation_failure(
 /// A function came to the end of a run.
 fn record_completion(state: &mut NotifyState, function: &str, at: Timestamp) {
     let id = format!("{NOT_COMPLETED} function/{function}");
-    let before = |t: &TrackedIncident| t.by.get(function).is_some_and(|s| s.seen < at);
+    let before =
+        |t: &TrackedIncident| t.reported_by.get(function).is_some_and(|s| s.last_seen_at < at);
     if state.incidents.get(&id).is_some_and(before) {
         clear_incident(state, function, &id, at);
     }
@@ -418,25 +421,25 @@ fn ingest_verification(
     let at = news.at.min(planning.now);
     let name = truncate_chars(&format!("verify {}", news.backup.asset), 250);
     let source = state.reporter_mut(&name, at);
-    let new = source.record_run(format!("{} {}", news.id, news.backup.what), at);
-    if !new || source.whole.is_some_and(|w| at < w) {
+    let new = source.record_run(format!("{} {}", news.id, news.backup.name), at);
+    if !new || source.last_full_run_at.is_some_and(|w| at < w) {
         return;
     }
-    source.whole = Some(at);
+    source.last_full_run_at = Some(at);
     let group = group_of(planning, state, &news.backup.asset);
     let problem = DetectedProblem {
         asset: news.backup.asset.clone(),
         group: group.clone(),
-        what: NOT_VERIFIED.into(),
+        code: NOT_VERIFIED.into(),
         severity: Severity::Critical,
-        why: format!("{}: {}", news.backup.what, news.fault.as_deref().unwrap_or_default()),
-        mend: news.hint.clone(),
+        message: format!("{}: {}", news.backup.name, news.fault.as_deref().unwrap_or_default()),
+        hint: news.hint.clone(),
     };
     let id = incident_id(&problem);
     if news.fault.is_some() {
         open_or_update_incident(planning, state, &name, &problem, at);
         if let Some(t) = state.incidents.get_mut(&id) {
-            t.made = Some(news.backup.clone());
+            t.backup = Some(news.backup.clone());
         }
     } else {
         clear_incident(state, &name, &id, at);

@@ -45,22 +45,23 @@ pub(super) fn ingest_restore_event(
     }
     let known = state.recoveries.contains_key(&news.id);
     if !known && state.recoveries.len() >= MAX_ACTIVE_RESTORES {
-        let oldest = state.recoveries.iter().min_by_key(|(_, r)| r.heard).map(|(i, _)| i.clone());
+        let oldest =
+            state.recoveries.iter().min_by_key(|(_, r)| r.last_heard_at).map(|(i, _)| i.clone());
         oldest.and_then(|i| state.recoveries.remove(&i));
     }
     let recovering = state.recoveries.entry(news.id.clone()).or_insert_with(|| ActiveRestore {
         asset: truncate_chars(&news.asset, 200),
-        what: String::new(),
+        description: String::new(),
         since: at,
         phase: "starting".into(),
-        heard: at,
-        told: at,
+        last_heard_at: at,
+        last_update_at: at,
         ended: None,
     });
-    recovering.heard = recovering.heard.max(at);
+    recovering.last_heard_at = recovering.last_heard_at.max(at);
     match &news.stage {
         RestoreStage::Started(what) => {
-            recovering.what = truncate_chars(what, 500);
+            recovering.description = truncate_chars(what, 500);
             let recovering = recovering.clone();
             if !known {
                 plan_restore_started(planning, state, &news.id, &recovering);
@@ -123,7 +124,7 @@ fn plan_restore_started(
     let mut message =
         restore_message(planning, id, MessageKind::RecoveryStarted, Severity::Critical, &title);
     message.lines = vec![
-        r.what.clone(),
+        r.description.clone(),
         format!("an update follows every {}", format_duration(update_interval(rule))),
     ];
     emit_to_all(planning, state, &restore_channels(planning, rule), &message);
@@ -167,7 +168,7 @@ fn plan_restore_ended(
     let mut message =
         restore_message(planning, id, MessageKind::RecoveryComplete, severity, &title);
     message.lines = lines.iter().take(100).map(|l| truncate_chars(l, 500)).collect();
-    message.made = made.into_iter().collect();
+    message.backups = made.into_iter().collect();
     let group = group_of(planning, state, &r.asset);
     let mut to = Vec::new();
     if let Some(rule) = &planning.notify.recovery {
@@ -219,11 +220,11 @@ pub(super) fn update_active_restores(planning: &mut NotifyPlanner<'_>, state: &m
     let Some(rule) = planning.notify.recovery.clone() else {
         // Nobody asked to hear of it while it runs.
         state.recoveries.retain(|_, r| {
-            r.ended.is_some() || now.duration_since(r.heard) < DEFAULT_REPORT_DEADLINE
+            r.ended.is_some() || now.duration_since(r.last_heard_at) < DEFAULT_REPORT_DEADLINE
         });
         return;
     };
-    let within = rule.report_within.as_ref().map_or(DEFAULT_REPORT_DEADLINE, Period::duration);
+    let within = rule.report_deadline.as_ref().map_or(DEFAULT_REPORT_DEADLINE, Period::duration);
     let ids: Vec<String> = state
         .recoveries
         .iter()
@@ -236,8 +237,8 @@ pub(super) fn update_active_restores(planning: &mut NotifyPlanner<'_>, state: &m
             let problem = overdue_problem(r, now);
             state.recoveries.remove(&id);
             open_or_update_incident(planning, state, NOTIFY, &problem, now);
-        } else if now.duration_since(r.told) >= update_interval(&rule) {
-            r.told = now;
+        } else if now.duration_since(r.last_update_at) >= update_interval(&rule) {
+            r.last_update_at = now;
             let r = r.clone();
             plan_restore_update(planning, state, &rule, &id, &r);
         }
@@ -254,9 +255,9 @@ fn plan_restore_update(
     let title = format!("recovery of {} goes on: {}", r.asset, r.phase);
     let mut message =
         restore_message(planning, id, MessageKind::RecoveryUpdate, Severity::Warning, &title);
-    let quiet = planning.now.duration_since(r.heard);
+    let quiet = planning.now.duration_since(r.last_heard_at);
     message.lines = vec![
-        r.what.clone(),
+        r.description.clone(),
         format!("it has run for {}", format_duration(planning.now.duration_since(r.since))),
     ];
     if quiet >= update_interval(rule) {
@@ -272,14 +273,14 @@ fn overdue_problem(r: &ActiveRestore, now: Timestamp) -> DetectedProblem {
     DetectedProblem {
         asset: r.asset.clone(),
         group: None,
-        what: NO_REPORT.into(),
+        code: NO_REPORT.into(),
         severity: Severity::Critical,
-        why: format!(
+        message: format!(
             "the recovery that began {} ago has not told how it ended; it was last heard of {} ago: {}",
             format_duration(now.duration_since(r.since)),
-            format_duration(now.duration_since(r.heard)),
+            format_duration(now.duration_since(r.last_heard_at)),
             r.phase
         ),
-        mend: "look whether it still runs; else start the same restore again: what it left is cleaned up".into(),
+        hint: "look whether it still runs; else start the same restore again: what it left is cleaned up".into(),
     }
 }

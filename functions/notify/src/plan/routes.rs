@@ -39,7 +39,7 @@ pub(super) fn channels_for_incident(
 ) -> Vec<Name> {
     let broken = undelivered_channel(&t.asset);
     let fits = |r: &&NotifyRoute| {
-        let verified = t.what == NOT_VERIFIED && r.events.contains(&NotifyEventKind::Verification);
+        let verified = t.code == NOT_VERIFIED && r.events.contains(&NotifyEventKind::Verification);
         verified
             || (meets_min_severity(r.severity, t.severity)
                 && accepts_event(r, NotifyEventKind::Failure))

@@ -23,7 +23,7 @@ pub(super) fn plan_storage_report(
     run: &ReportedRun,
     at: Timestamp,
 ) {
-    let Some(found) = run.findings.iter().find(|f| f.what == STORAGE_REPORT) else { return };
+    let Some(found) = run.findings.iter().find(|f| f.code == STORAGE_REPORT) else { return };
     let Some(cron) = planning.policy.costs.as_ref().and_then(|c| c.report.clone()) else { return };
     let schedule =
         CronSchedule::new(&ScheduleConfig { cron, time_zone: None }, &planning.policy.time_zone);
@@ -35,7 +35,7 @@ pub(super) fn plan_storage_report(
     state.storage_report = Some(due);
     let title = format!("storage of {}", due.strftime("%Y-%m-%d"));
     let mut message = planning.new_message(MessageKind::StorageReport, Severity::Info, &title);
-    message.lines = found.why.lines().map(|line| truncate_chars(line, 500)).collect();
+    message.lines = found.message.lines().map(|line| truncate_chars(line, 500)).collect();
     let named = planning.notify.digest.as_ref().map(|d| d.to.clone()).unwrap_or_default();
     let to = digest::digest_channels(planning, &named);
     for channel in &to {

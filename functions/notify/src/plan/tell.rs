@@ -44,7 +44,7 @@ pub(super) fn plan_messages(planning: &mut NotifyPlanner<'_>, state: &mut Notify
     resolve_incidents(planning, state, &mut news);
     suppress_duplicate_alarms(planning, state);
     for t in state.incidents.values_mut() {
-        if t.closed.is_some() || t.gone.is_some() || is_suppressed(planning, t) {
+        if t.resolved_at.is_some() || t.cleared_at.is_some() || is_suppressed(planning, t) {
             continue;
         }
         plan_opened(planning, t, &mut news);
@@ -64,17 +64,17 @@ fn resolve_incidents(
 ) {
     let (now, hold) = (planning.now, planning.flap_window);
     for t in state.incidents.values_mut() {
-        let Some(gone) = t.gone.filter(|_| t.closed.is_none()) else { continue };
+        let Some(gone) = t.cleared_at.filter(|_| t.resolved_at.is_none()) else { continue };
         if t.flaps >= FLAP_THRESHOLD && now.duration_since(gone) < hold {
             continue;
         }
-        t.closed = Some(now);
+        t.resolved_at = Some(now);
         state.day.resolved += 1;
-        for channel in std::mem::take(&mut t.told).into_keys() {
+        for channel in std::mem::take(&mut t.notified).into_keys() {
             news.entry(channel).or_default().resolved.push(t.clone());
         }
     }
-    state.incidents.retain(|_, t| t.closed.is_none_or(|c| now.duration_since(c) < hold));
+    state.incidents.retain(|_, t| t.resolved_at.is_none_or(|c| now.duration_since(c) < hold));
 }
 
 /// Notes of each alarm whether another incident says the same: of its group, and no less bad.
@@ -82,19 +82,19 @@ fn suppress_duplicate_alarms(planning: &NotifyPlanner<'_>, state: &mut NotifySta
     let said: Vec<(Option<String>, Severity)> = state
         .incidents
         .values()
-        .filter(|t| t.what != ALARM && t.gone.is_none() && t.closed.is_none())
-        .filter(|t| !t.told.is_empty() || !channels_for_incident(planning, t).is_empty())
+        .filter(|t| t.code != ALARM && t.cleared_at.is_none() && t.resolved_at.is_none())
+        .filter(|t| !t.notified.is_empty() || !channels_for_incident(planning, t).is_empty())
         .map(|t| (t.group.clone(), t.severity))
         .collect();
     // Of an alarm that is not the policy's, such as one on a function that is silent, nothing else says the same.
     let ours =
-        |t: &&mut TrackedIncident| t.what == ALARM && planning.policy.alarms.contains_key(&t.asset);
-    for t in state.incidents.values_mut().filter(ours).filter(|t| t.told.is_empty()) {
+        |t: &&mut TrackedIncident| t.code == ALARM && planning.policy.alarms.contains_key(&t.asset);
+    for t in state.incidents.values_mut().filter(ours).filter(|t| t.notified.is_empty()) {
         let same = |(group, severity): &(Option<String>, Severity)| {
             *severity >= t.severity && group.is_some() && (t.group.is_none() || t.group == *group)
         };
         if said.iter().any(same) {
-            t.covered = Some(planning.now);
+            t.inhibited_at = Some(planning.now);
         }
     }
 }
@@ -102,7 +102,7 @@ fn suppress_duplicate_alarms(planning: &NotifyPlanner<'_>, state: &mut NotifySta
 /// Whether an alarm is not told because another incident says the same, or did a moment ago.
 fn is_suppressed(planning: &NotifyPlanner<'_>, t: &TrackedIncident) -> bool {
     let a_moment = |c: Timestamp| planning.now.duration_since(c) < INHIBITION_WINDOW;
-    t.what == ALARM && t.told.is_empty() && t.covered.is_some_and(a_moment)
+    t.code == ALARM && t.notified.is_empty() && t.inhibited_at.is_some_and(a_moment)
 }
 
 fn plan_opened(
@@ -112,10 +112,10 @@ fn plan_opened(
 ) {
     let to = channels_for_incident(planning, t);
     for channel in &to {
-        if t.told.get(channel).is_some_and(|told| *told >= t.severity) {
+        if t.notified.get(channel).is_some_and(|told| *told >= t.severity) {
             continue;
         }
-        t.told.insert(channel.clone(), t.severity);
+        t.notified.insert(channel.clone(), t.severity);
         let news = news.entry(channel.clone()).or_default();
         let list =
             if t.asset.starts_with("notify/") { &mut news.undelivered } else { &mut news.opened };
@@ -129,7 +129,7 @@ fn plan_escalation(
     t: &mut TrackedIncident,
     news: &mut ByChannel<ChannelUpdates>,
 ) {
-    let age = planning.now.duration_since(t.risen);
+    let age = planning.now.duration_since(t.severity_since);
     let steps = &planning.notify.escalation;
     let reached = steps.iter().take_while(|s| s.after.duration() <= age).count();
     let before = t.step as usize;
@@ -152,7 +152,7 @@ fn plan_escalation(
         if news.opened.iter().chain(&news.undelivered).any(|o| o.key == t.key) {
             continue;
         }
-        t.told.insert(channel.clone(), t.severity);
+        t.notified.insert(channel.clone(), t.severity);
         news.still.push(t.clone());
         extend_unique(&mut news.others, NotifyPlanner::fallback_channels(&to, channel));
     }
@@ -196,8 +196,9 @@ fn emit_channel_messages(
             planning.new_message(kind, worst, &message_title(kind, &list, planning.now));
         message.incidents =
             list.iter().take(MAX_INCIDENTS).map(|t| incident_summary(planning, state, t)).collect();
-        message.more = list.len().saturating_sub(MAX_INCIDENTS);
-        message.made = list.iter().filter_map(|t| t.made.clone()).take(MAX_INCIDENTS).collect();
+        message.omitted = list.len().saturating_sub(MAX_INCIDENTS);
+        message.backups =
+            list.iter().filter_map(|t| t.backup.clone()).take(MAX_INCIDENTS).collect();
         planning.emit(state, channel, others.clone(), message);
     }
 }
@@ -205,11 +206,11 @@ fn emit_channel_messages(
 /// One line: how bad, how many, what the worst is.
 fn message_title(kind: MessageKind, list: &[TrackedIncident], now: Timestamp) -> String {
     let worst = &list[0];
-    let first = format!("{}: {}", worst.asset, worst.what);
+    let first = format!("{}: {}", worst.asset, worst.code);
     let more = list.len() - 1;
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
     let lasted =
-        |t: &TrackedIncident| format_duration(t.gone.unwrap_or(now).duration_since(t.since));
+        |t: &TrackedIncident| format_duration(t.cleared_at.unwrap_or(now).duration_since(t.since));
     match kind {
         MessageKind::Resolved => format!("resolved after {}: {first}{rest}", lasted(worst)),
         MessageKind::StillOpen => format!("still open after {}: {first}{rest}", lasted(worst)),
@@ -231,12 +232,12 @@ pub(super) fn incident_summary(
         key: t.key.clone(),
         asset: t.asset.clone(),
         group: t.group.clone(),
-        what: t.what.clone(),
+        code: t.code.clone(),
         severity: t.severity,
-        why: t.why.clone(),
-        mend: t.mend.clone(),
+        message: t.message.clone(),
+        hint: t.hint.clone(),
         since: t.since,
-        until: t.gone,
+        until: t.cleared_at,
         at_risk: data_at_risk(planning, state, t),
         step: t.step,
     }
@@ -255,7 +256,7 @@ fn data_at_risk(
         newest: newest.newest.clone(),
         age_seconds: age,
         max_age_seconds: newest.max_age_seconds,
-        place: backup_location(planning.policy, &newest.group),
+        location: backup_location(planning.policy, &newest.group),
     })
 }
 
@@ -272,10 +273,10 @@ fn backup_location(policy: &Policy, group: &str) -> Option<String> {
     if policy.databases.contains_key(&group) {
         return Some(format!("RDS in {}", policy.home_or_placeholder().region));
     }
-    let store = policy.postgres.get(&group).map(|g| &g.stored);
-    let store = store.or_else(|| policy.redis.get(&group).map(|g| &g.stored));
-    let store = store.or_else(|| policy.kubernetes.get(&group).map(|g| &g.stored));
-    let store = store.or_else(|| policy.files.get(&group).map(|g| &g.stored));
+    let store = policy.postgres.get(&group).map(|g| &g.storage);
+    let store = store.or_else(|| policy.redis.get(&group).map(|g| &g.storage));
+    let store = store.or_else(|| policy.kubernetes.get(&group).map(|g| &g.storage));
+    let store = store.or_else(|| policy.files.get(&group).map(|g| &g.storage));
     store.and_then(stored)
 }
 
@@ -299,21 +300,21 @@ fn plan_success_messages(planning: &mut NotifyPlanner<'_>, state: &mut NotifySta
         let what = if verified { "verified" } else { "made" };
         let first = &made[0];
         let title = match made.len() {
-            1 => format!("{what} {} of {}", first.what, first.asset),
+            1 => format!("{what} {} of {}", first.name, first.asset),
             n => {
-                format!("{what} {n} backups: {} of {} and {} more", first.what, first.asset, n - 1)
+                format!("{what} {n} backups: {} of {} and {} more", first.name, first.asset, n - 1)
             }
         };
         let mut message = planning.new_message(MessageKind::Success, Severity::Info, &title);
-        message.more = made.len().saturating_sub(MAX_INCIDENTS);
-        message.made = made.into_iter().take(MAX_INCIDENTS).collect();
+        message.omitted = made.len().saturating_sub(MAX_INCIDENTS);
+        message.backups = made.into_iter().take(MAX_INCIDENTS).collect();
         planning.emit(state, &channel, others, message);
     }
 }
 
 fn count_backup(state: &mut NotifyState, made: &BackupInfo) {
     let day = &mut state.day;
-    day.made += 1;
+    day.backups_made += 1;
     day.bytes = day.bytes.saturating_add(made.bytes.unwrap_or(0));
     day.newest.push_back(made.clone());
     while day.newest.len() > MAX_INCIDENTS {

@@ -15,11 +15,11 @@ id: host-1
 time_zone: Europe/Sofia
 home: { account: "111122223333", region: eu-west-1 }
 databases:
-  fleet: { select: { ids: [orders] }, objectives: { max_age: 25h } }
+  fleet: { select: { identifiers: [orders] }, objectives: { max_age: 25h } }
 postgres:
-  shop: { databases: [shop], stored: { bucket: acme-dumps, prefix: daily/ } }
+  shop: { databases: [shop], storage: { bucket: acme-dumps, prefix: daily/ } }
 alarms:
-  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
+  acme-backup-age: { metric: backup-age, of: fleet, above: 25h }
 notify:
   channels:
     chat: { slack: { env: S } }
@@ -53,9 +53,9 @@ pub(super) fn reported_finding(severity: Severity, asset: &str, what: &str) -> R
         severity,
         asset: asset.into(),
         group: Some("fleet".into()),
-        what: what.into(),
-        why: "27h old, 25h allowed".into(),
-        mend: "holdfast run snapshot".into(),
+        code: what.into(),
+        message: "27h old, 25h allowed".into(),
+        hint: "holdfast run snapshot".into(),
     }
 }
 
@@ -67,10 +67,10 @@ pub(super) fn reported_run(
     ReportedRun {
         function: function.into(),
         policy: "acme".into(),
-        run: format!("run-{function}-{when}"),
-        at: when,
+        run_id: format!("run-{function}-{when}"),
+        started_at: when,
         seconds: 0.0,
-        whole: true,
+        complete: true,
         dry_run: false,
         findings,
         outcomes: Vec::new(),
@@ -142,9 +142,9 @@ pub(super) fn done_outcome(asset: &str, what: &str) -> ReportedOutcome {
         action: "dump".into(),
         result: "done".into(),
         detail: None,
-        made: Some(shared::report::Artifact {
-            what: what.into(),
-            place: "s3://acme-dumps".into(),
+        artifact: Some(shared::report::Artifact {
+            key: what.into(),
+            location: "s3://acme-dumps".into(),
             bytes: Some(1_500_000_000),
             seconds: Some(12.0),
         }),
@@ -155,7 +155,7 @@ pub(super) fn reported_asset(asset: &str, age: i64) -> ReportedAsset {
     ReportedAsset {
         asset: asset.into(),
         group: "fleet".into(),
-        newest: Some(format!("{asset}-daily-1")),
+        newest_point: Some(format!("{asset}-daily-1")),
         age_seconds: Some(age),
         max_age_seconds: Some(90_000),
         coverage: None,

@@ -87,7 +87,12 @@ pub(super) fn plan_page(task: &ObjectCopyTask<'_>, pairs: &[ObjectPair]) -> Obje
             CopyDecision::Copy(because) => {
                 let (from, to) = (task.from.to_owned(), task.to.to_owned());
                 let kms_key = task.kms_key.clone();
-                let action = CopyObject { from, object: object.clone(), to, kms_key };
+                let action = CopyObject {
+                    source_bucket: from,
+                    object: object.clone(),
+                    destination_bucket: to,
+                    kms_key,
+                };
                 page.plan.push_step(task.from, action, because);
             }
             CopyDecision::Waits => keep_older(&mut page.waits, object),

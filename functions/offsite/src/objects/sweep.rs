@@ -285,19 +285,25 @@ impl CopyTotals {
         std::mem::take(&mut self.more).into_iter().map(|(result, n)| StepOutcome {
             asset: "objects".into(),
             action: format!("copy {n} objects more"),
-            because: "as those named here".into(),
+            reason: "as those named here".into(),
             operation: Operation::Backup,
             result,
             kind: None,
-            made: None,
+            artifact: None,
         })
     }
 }
 
 /// A bucket that could not be looked at.
 pub(super) fn observation_finding(task: &ObjectCopyTask<'_>, e: &OperationError) -> Finding {
-    Finding::new(Severity::Critical, task.from, FindingCode::Gap, e.to_string(), e.hint())
-        .in_group(task.group)
+    Finding::new(
+        Severity::Critical,
+        task.from,
+        FindingCode::ObservationFailed,
+        e.to_string(),
+        e.hint(),
+    )
+    .in_group(task.group)
 }
 
 /// How a bucket's copies stand after a sweep.
@@ -317,7 +323,7 @@ fn evaluate_bucket(
         let severity = if copied { Severity::Warning } else { Severity::Critical };
         let why = format!("the sweep to {to} did not come to its end: {stopped}");
         let mend = "the next run goes on; when it never ends, run it by hand or give the function more time";
-        find(severity, FindingCode::Unfinished, why, mend);
+        find(severity, FindingCode::RunUnfinished, why, mend);
     } else {
         let prefixes = task.prefixes.iter().map(String::as_str).chain([""]);
         for (prefix, _) in prefixes.zip(&progress.found).filter(|(_, found)| !**found) {
@@ -337,7 +343,7 @@ fn evaluate_bucket(
         );
         find(
             Severity::Warning,
-            FindingCode::Archived,
+            FindingCode::ObjectArchived,
             why,
             "restore them for some days; the next run copies them then",
         );
@@ -349,7 +355,7 @@ fn evaluate_bucket(
         );
         let mend =
             "copy them with their key by other means, or write such objects under a key of KMS";
-        find(Severity::Warning, FindingCode::CustomerKey, why, mend);
+        find(Severity::Warning, FindingCode::ObjectCustomerKey, why, mend);
     }
     if let (Some((at, key)), Some(objective)) = (&progress.waits, task.objective) {
         let age = world.now.duration_since(*at);
@@ -362,9 +368,9 @@ fn evaluate_bucket(
             );
             find(
                 Severity::Critical,
-                FindingCode::OffsiteStale,
+                FindingCode::OffsiteCopyStale,
                 why,
-                "see what became of its copy, and whether `when` fits max_age",
+                "see what became of its copy, and whether `schedule` fits max_age",
             );
         }
     }

@@ -25,8 +25,8 @@ buckets:
   backups:
     bucket: backups
     copies:
-      - { to: virginia, prefixes: [pg/, redis/], when: { cron: "0 4 * * 0" }, on_create: true, max_age: 8d }
-      - { to: azure, on_create: true }
+      - { to: virginia, prefixes: [pg/, redis/], schedule: { cron: "0 4 * * 0" }, on_object_created: true, max_age: 8d }
+      - { to: azure, on_object_created: true }
   media:
     bucket: media
     region: eu-west-2
@@ -151,7 +151,7 @@ fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
         ("a look", RunRequest::full_run()),
         ("an object below a prefix", of("backups", "pg/a.dump")),
         ("an object below none", of("backups", "k8s/a.yaml")),
-        ("an object of a bucket without on_create", of("media", "a.png")),
+        ("an object of a bucket without on_object_created", of("media", "a.png")),
         ("an object of a bucket that is not in the policy", of("logs", "pg/a")),
         ("one group", only("media")),
         ("something else", only("orders")),
@@ -168,7 +168,7 @@ fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
     a look: backups (eu-west-1 in 111122223333) to offsite (us-east-1 in 111122223333) until 2026-11-15T04:00:00Z, media (eu-west-2 in 111122223333) to elsewhere (us-east-2 in 111122223333) until 9999-12-30T22:00:00.999999999Z
     an object below a prefix: backups (eu-west-1 in 111122223333) to offsite (us-east-1 in 111122223333) until 9999-12-30T22:00:00.999999999Z
     an object below none: 
-    an object of a bucket without on_create: 
+    an object of a bucket without on_object_created: 
     an object of a bucket that is not in the policy: 
     one group: media (eu-west-2 in 111122223333) to elsewhere (us-east-2 in 111122223333) until 9999-12-30T22:00:00.999999999Z
     something else:
@@ -240,11 +240,11 @@ async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
         sync_mock(&world, &[&there_is, &has, &cold, &keyed, &read, &copy, &there]).await;
     assert_eq!(done.objects, 1, "{}", report_lines(&report));
     assert_eq!(report.count_outcomes(|r| matches!(r, shared::report::StepResult::Failed(_))), 0);
-    let found: Vec<_> = report.findings.iter().map(|f| (f.severity, f.what.as_str())).collect();
+    let found: Vec<_> = report.findings.iter().map(|f| (f.severity, f.code.as_str())).collect();
     let warning = shared::plan::Severity::Warning;
     assert_eq!(
         found,
-        [(warning, "archived"), (warning, "customer-key")],
+        [(warning, "archived"), (warning, "object-customer-key")],
         "{}",
         report_lines(&report)
     );
@@ -263,7 +263,7 @@ async fn a_prefix_without_any_object_and_an_object_too_long_without_a_copy_are_c
     insta::assert_snapshot!(report_lines(&report), @r#"
     copy s3://backups/pg/a (3 bytes) to s3://offsite: Failed("copy s3://backups/pg/a (3 bytes) to s3://offsite: AccessDenied: said S3; allow this action in the role that made the call")
     critical backups no-objects: the policy copies s3://backups/redis/ and there is no object; check what writes there, or the prefix in the policy
-    critical backups offsite-stale: "pg/a" has no copy in offsite and is 15d 8h old; 8d is allowed; see what became of its copy, and whether `when` fits max_age
+    critical backups offsite-copy-stale: "pg/a" has no copy in offsite and is 15d 8h old; 8d is allowed; see what became of its copy, and whether `schedule` fits max_age
     "#);
     assert_eq!(done.objects, 0);
 }
@@ -278,7 +278,7 @@ async fn a_bucket_that_can_not_be_listed_is_one_finding_and_nothing_is_concluded
         .then_http_response(|| error_response(404, "NoSuchBucket"));
     let copy = copy_rule();
     let (report, _) = sync_mock(&world, &[&there_is, &gone, &copy]).await;
-    insta::assert_snapshot!(report_lines(&report), @"critical backups gap: list s3://offsite/pg/: NoSuchBucket: said S3; check the bucket's name and its account in the policy");
+    insta::assert_snapshot!(report_lines(&report), @"critical backups observation-failed: list s3://offsite/pg/: NoSuchBucket: said S3; check the bucket's name and its account in the policy");
     assert_eq!(copy.num_calls(), 0);
 }
 
@@ -319,7 +319,7 @@ async fn a_run_without_time_left_names_where_it_stopped() {
     let (report, _) = sync_mock(&world, &[&there_is, &has, &copy]).await;
     assert_eq!(report.count_outcomes(|r| *r == shared::report::StepResult::Unfinished), 1000);
     assert_eq!(copy.num_calls(), 0);
-    insta::assert_snapshot!(report.findings[0], @r#"critical backups unfinished: the sweep to offsite did not come to its end: its time was over at "pg/0999"; the next run goes on; when it never ends, run it by hand or give the function more time"#);
+    insta::assert_snapshot!(report.findings[0], @r#"critical backups run-unfinished: the sweep to offsite did not come to its end: its time was over at "pg/0999"; the next run goes on; when it never ends, run it by hand or give the function more time"#);
 }
 
 #[tokio::test]
@@ -336,7 +336,7 @@ async fn when_every_copy_of_a_page_fails_the_rest_is_not_tried() {
     assert_eq!(report.outcomes.len(), 200, "the report names some");
     let rest: Vec<_> = done.summarized_outcomes().map(|o| o.action).collect();
     assert_eq!(rest, ["copy 800 objects more"], "and counts the others");
-    insta::assert_snapshot!(report.findings[0], @r#"critical backups unfinished: the sweep to offsite did not come to its end: every copy failed up to "pg/0999", as the failures say; the next run goes on; when it never ends, run it by hand or give the function more time"#);
+    insta::assert_snapshot!(report.findings[0], @r#"critical backups run-unfinished: the sweep to offsite did not come to its end: every copy failed up to "pg/0999", as the failures say; the next run goes on; when it never ends, run it by hand or give the function more time"#);
 }
 
 #[tokio::test]
@@ -372,5 +372,5 @@ async fn an_event_copies_its_object_once_and_at_once() {
     let gone = mock!(Client::head_object).then_http_response(|| error_response(404, ""));
     assert_eq!(run(&[&gone, &copy]).await, (String::new(), 0), "deleted since");
     let denied = mock!(Client::head_object).then_http_response(|| error_response(403, ""));
-    insta::assert_snapshot!(run(&[&denied, &copy]).await.0, @"critical backups gap: look at s3://backups/pg/a: 403 Forbidden; allow this action in the role that made the call");
+    insta::assert_snapshot!(run(&[&denied, &copy]).await.0, @"critical backups observation-failed: look at s3://backups/pg/a: 403 Forbidden; allow this action in the role that made the call");
 }

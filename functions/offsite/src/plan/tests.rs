@@ -9,18 +9,18 @@ holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
 destinations:
-  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr", in_flight: 3 }
+  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr", max_concurrent_copies: 3 }
   vault:
     account: "444455556666"
     region: us-east-1
     role: arn:aws:iam::444455556666:role/vault
     kms_key: arn:aws:kms:us-east-1:444455556666:key/vault
-    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer
+    reencrypt_kms_key: arn:aws:kms:eu-west-1:111122223333:key/transfer
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     snapshots:
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 35d } }
     copies:
       - { to: dr, of: [daily], keep: { newest: 2 }, max_age: 26h }
 "#;
@@ -35,7 +35,7 @@ fn format_plan(copies: &SnapshotCopyPlan) -> String {
         let share = share
             .as_ref()
             .map_or(String::new(), |(id, account)| format!(" sharing {id} with {account}"));
-        format!("{} [key {key}{share}]: {}", s.action, s.because)
+        format!("{} [key {key}{share}]: {}", s.action, s.reason)
     });
     let findings = plan.findings.iter().map(ToString::to_string);
     let tail = [format!("in flight {in_flight}, waiting {waiting}")];
@@ -123,7 +123,7 @@ fn a_copy_under_the_wrong_key_does_not_count() {
     complete_in_flight(&mut world, parse_time(NOW), |_| true);
     let there = world.locations.values_mut().flat_map(|f| &mut f.points);
     there
-        .filter(|p| p.marks.copy_of.is_some())
+        .filter(|p| p.tags.copy_of.is_some())
         .for_each(|p| p.kms_key = Some("arn:aws:kms:us-east-1:1:key/aws-rds".into()));
     insta::assert_snapshot!(format_plan(&plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW))), @"
     critical acme-a wrong-copy: the copy acme-a-daily-202611200200 at us-east-1 in 111122223333 does not count: it is under arn:aws:kms:us-east-1:1:key/aws-rds instead of arn:aws:kms:us-east-1:111122223333:key/dr; delete it when you know why; a new one is made after that
@@ -170,9 +170,11 @@ fn another_account_is_shared_with_and_only_a_key_or_an_automated_snapshot_forces
 #[test]
 fn what_can_not_leave_is_told_before_anything_is_tried() {
     let vault = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily]");
-    let no_hop = parse_policy(
-        &vault.replace("    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n", ""),
-    );
+    let no_hop =
+        parse_policy(&vault.replace(
+            "    reencrypt_kms_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n",
+            "",
+        ));
     let no_key = parse_policy(
         &POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""),
     );
@@ -181,11 +183,11 @@ fn what_can_not_leave_is_told_before_anything_is_tried() {
     let managed =
         AwsManagedKeys::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
     insta::assert_snapshot!(format_plan(&plan(&no_hop, &world, &managed, parse_time(NOW))), @"
-    critical acme-a key-cannot-leave: acme-a-daily-202611200200 is under AWS's own key, which no other account can use; write transfer_key in the destination vault: a key of yours, shared with it
+    critical acme-a kms-key-not-shareable: acme-a-daily-202611200200 is under AWS's own key, which no other account can use; write reencrypt_kms_key in the destination vault: a key of yours, shared with it
     in flight 0, waiting 0
     ");
     insta::assert_snapshot!(format_plan(&plan(&no_hop, &world, &AwsManagedKeys::new(), parse_time(NOW))), @"
-    critical acme-a key-unknown: it is not known whether arn:aws:kms:eu-west-1:111122223333:key/home may be used by another account; allow kms:DescribeKey on that key
+    critical acme-a kms-key-not-readable: it is not known whether arn:aws:kms:eu-west-1:111122223333:key/home may be used by another account; allow kms:DescribeKey on that key
     in flight 0, waiting 0
     ");
     let world = home_inventory(&no_key, vec![a], points);
@@ -199,7 +201,7 @@ fn what_can_not_leave_is_told_before_anything_is_tried() {
 fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
     let yaml = POLICY
         .replace(
-            "in_flight: 3 }",
+            "max_concurrent_copies: 3 }",
             "option_groups: { oracle-tz: oracle-tz-virginia, tde: tde-virginia } }",
         )
         .replace("of: [daily], keep: { newest: 2 }", "of: [daily], keep: { newest: 1 }");
@@ -221,7 +223,7 @@ fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
     }
     // A cluster has no option group, whatever the destination knows.
     let (mut cluster, mut of_cluster) = daily_points(&policy, "acme-ledger", &["20"]);
-    (cluster.family, of_cluster[0].family) = (DatabaseKind::Cluster, DatabaseKind::Cluster);
+    (cluster.family, of_cluster[0].kind) = (DatabaseKind::Cluster, DatabaseKind::Cluster);
     databases.push(cluster);
     points.append(&mut of_cluster);
     let copies = plan(
@@ -246,8 +248,8 @@ fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
 #[test]
 fn a_copy_at_home_for_the_transfer_keeps_its_own_option_group_and_its_copy_gets_the_destinations() {
     let yaml = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily]").replace(
-        "    transfer_key:",
-        "    option_groups: { oracle-tz: oracle-tz-vault }\n    transfer_key:",
+        "    reencrypt_kms_key:",
+        "    option_groups: { oracle-tz: oracle-tz-vault }\n    reencrypt_kms_key:",
     );
     let policy = parse_policy(&yaml);
     let (database, mut points) = daily_points(&policy, "acme-erp", &["20"]);

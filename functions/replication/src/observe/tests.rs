@@ -19,9 +19,9 @@ holdfast: 1
 company: lomash-wood
 home: { account: "111122223333", region: eu-west-1 }
 databases:
-  fleet: { select: { ids: [orders, users] }, replica_max_lag: 1m }
-  reports: { select: { ids: [reports-read] }, replica_max_lag: 1h }
-  unwatched: { select: { ids: [audit] } }
+  fleet: { select: { identifiers: [orders, users] }, replica_max_lag: 1m }
+  reports: { select: { identifiers: [reports-read] }, replica_max_lag: 1h }
+  unwatched: { select: { identifiers: [audit] } }
 "#;
 
 fn mock_s3(rules: &[&Rule]) -> S3Client {

@@ -44,14 +44,14 @@ fn evaluate_replica(replica: &ReplicaLag, max: SignedDuration) -> (Option<f64>, 
     let critical =
         |what, why: String, mend: &str| Some(Finding::new(Severity::Critical, id, what, why, mend));
     match seconds {
-        Err(e) => (None, critical(FindingCode::Gap, e.to_string(), e.hint())),
+        Err(e) => (None, critical(FindingCode::ObservationFailed, e.to_string(), e.hint())),
         Ok(None) => {
             let why =
                 format!("CloudWatch has no lag of it behind {of}: that it keeps up is not proven");
             (
                 None,
                 critical(
-                    FindingCode::NoData,
+                    FindingCode::ReplicaLagUnknown,
                     why,
                     "look whether the replica runs and its replication is on",
                 ),
@@ -63,7 +63,7 @@ fn evaluate_replica(replica: &ReplicaLag, max: SignedDuration) -> (Option<f64>, 
             (
                 None,
                 critical(
-                    FindingCode::NotRunning,
+                    FindingCode::ReplicaStopped,
                     why,
                     "see the replica's events; RDS says what stopped it",
                 ),

@@ -12,14 +12,14 @@ destinations:
   london: { region: eu-west-2, bucket: media-replica }
 databases:
   fleet:
-    select: { ids: [orders] }
+    select: { identifiers: [orders] }
     replica_max_lag: 1m
 buckets:
   media:
     bucket: media
     versioning: true
     encryption: aws:kms
-    noncurrent_versions: 90d
+    noncurrent_version_expiration: 90d
     replication: { to: london, max_lag: 1h, tolerance: 2 }
 "#;
 
@@ -37,7 +37,7 @@ fn object(key: &str, minutes_old: i64) -> S3Object {
         size: 10,
         etag: "e".into(),
         modified: now() - SignedDuration::from_mins(minutes_old),
-        class: "STANDARD".into(),
+        storage_class: "STANDARD".into(),
         restored: false,
     }
 }
@@ -122,7 +122,7 @@ fn report_lines(judged: &ReplicationReport) -> String {
     let lines: Vec<_> = judged
         .findings
         .iter()
-        .map(|f| format!("\n    {} {}: {}", f.severity, f.what, f.why))
+        .map(|f| format!("\n    {} {}: {}", f.severity, f.code, f.message))
         .collect();
     if lines.is_empty() { " fine".into() } else { lines.concat() }
 }
@@ -171,14 +171,14 @@ fn a_buckets_settings_are_held_against_the_policy() {
     insta::assert_snapshot!(lines.join("\n"), @r#"
     as the policy asks: fine
     suspended:
-        critical versioning: versioning is suspended: what is overwritten or deleted is lost
+        critical versioning-off: versioning is suspended: what is overwritten or deleted is lost
     never versioned:
-        critical versioning: versioning is off: what is overwritten or deleted is lost
+        critical versioning-off: versioning is off: what is overwritten or deleted is lost
     keys of S3:
-        critical encryption: default encryption is AES256, the policy says aws:kms
+        critical encryption-differs: default encryption is AES256, the policy says aws:kms
     twice under KMS: fine
     not encrypted:
-        critical encryption: default encryption is off, the policy says aws:kms
+        critical encryption-differs: default encryption is off, the policy says aws:kms
     kept too short:
         critical noncurrent-too-short: the lifecycle rule "after-30" lets go of replaced and deleted versions after 30 days, the policy keeps them for 90d
     a part kept too short:
@@ -188,7 +188,7 @@ fn a_buckets_settings_are_held_against_the_policy() {
     kept for ever:
         warning noncurrent-unlimited: no lifecycle rule of the whole bucket lets go of replaced and deleted versions: they stay for ever
     denied:
-        critical gap: read versioning of s3://media: AccessDenied: said S3
+        critical observation-failed: read versioning of s3://media: AccessDenied: said S3
     "#);
 }
 
@@ -251,36 +251,36 @@ fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
     all there: fine
     young ones on their way: fine
     as many late as tolerated:
-        warning lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
+        warning replication-lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
     one more:
-        critical lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
-        critical missing: 3 of 4 objects are not in the replica media-replica in their newest form after 1h, 2 are tolerated (3 missing, 0 differ, the youngest included)
+        critical replication-lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
+        critical database-missing: 3 of 4 objects are not in the replica media-replica in their newest form after 1h, 2 are tolerated (3 missing, 0 differ, the youngest included)
     another form:
-        warning lag: the replica media-replica is 1h 30m behind, 1h is allowed; the oldest object is "d"
+        warning replication-lag: the replica media-replica is 1h 30m behind, 1h is allowed; the oldest object is "d"
     more in the replica:
-        info extra: the replica media-replica has 1 objects that the source has not (2 objects and 20 bytes there, 1 and 10 in the source)
+        info replica-extra: the replica media-replica has 1 objects that the source has not (2 objects and 20 bytes there, 1 and 10 in the source)
     nothing in the source:
         warning no-objects: the policy replicates it to media-replica and it has no objects
     S3 says that it is behind:
-        critical lag: the replica media-replica is 2h behind, 1h is allowed
+        critical replication-lag: the replica media-replica is 2h behind, 1h is allowed
     S3 says that it is not: fine
     no rule:
-        critical no-rule: a replication rule to media-replica does not exist: what is written now is not replicated
+        critical rule-missing: a replication rule to media-replica does not exist: what is written now is not replicated
     a rule to another bucket:
-        critical no-rule: a replication rule to media-replica does not exist: what is written now is not replicated
+        critical rule-missing: a replication rule to media-replica does not exist: what is written now is not replicated
     the rule is off:
-        critical no-rule: a replication rule to media-replica is not enabled: what is written now is not replicated
+        critical rule-missing: a replication rule to media-replica is not enabled: what is written now is not replicated
     the rule takes in a part:
-        warning rule-narrow: the rules to media-replica ("all") take in some keys or tags only, and the policy replicates all keys
+        warning replication-rule-narrow: the rules to media-replica ("all") take in some keys or tags only, and the policy replicates all keys
     the replica keeps no versions:
         critical replica-versioning: versioning of the replica media-replica is suspended: S3 can't replicate to it
     no time:
-        critical unfinished: there was no time to compare with media-replica beyond "k"
+        critical run-unfinished: there was no time to compare with media-replica beyond "k"
     other bytes:
-        critical differs: "b" has other bytes in the replica media-replica
+        critical replica-differs: "b" has other bytes in the replica media-replica
     moved on while it was read: fine
     unreadable:
-        critical unread: "b" could not be compared with its replica: read s3://media/b: AccessDenied
+        critical replica-not-readable: "b" could not be compared with its replica: read s3://media/b: AccessDenied
     "#);
 }
 
@@ -309,14 +309,14 @@ fn values_are_published_only_of_what_was_compared_whole() {
 #[test]
 fn a_buckets_standing_carries_its_worst_finding_and_its_size() {
     let fine = evaluate_observed(bucket_with(|_| {}));
-    assert_eq!((fine.assets[0].worst, fine.assets[0].size_bytes), (None, Some(20)));
+    assert_eq!((fine.assets[0].max_severity, fine.assets[0].size_bytes), (None, Some(20)));
     let bad = evaluate_observed(Err(access_denied()));
     insta::assert_debug_snapshot!(bad.assets, @r#"
     [
         AssetStatus {
             asset: "media",
             group: "media",
-            newest: None,
+            newest_point: None,
             age_seconds: None,
             max_age_seconds: None,
             max_age_derived: false,
@@ -324,10 +324,10 @@ fn a_buckets_standing_carries_its_worst_finding_and_its_size() {
             offsite_age_seconds: None,
             offsite_wanted: true,
             coverage: NotObserved,
-            worst: Some(
+            max_severity: Some(
                 Critical,
             ),
-            why: [
+            messages: [
                 "read versioning of s3://media: AccessDenied: said S3",
             ],
         },
@@ -350,7 +350,7 @@ fn a_read_replica_is_judged_by_its_lag_and_silence_is_no_proof() {
     let gap = Finding::new(
         Severity::Critical,
         "eu-west-1 in 111122223333",
-        FindingCode::Gap,
+        FindingCode::ObservationFailed,
         "denied",
         "allow it",
     );
@@ -399,15 +399,15 @@ fn a_read_replica_is_judged_by_its_lag_and_silence_is_no_proof() {
         ReplicaLag of Some("fleet") None: 61
         ReplicaLag of None None: 61
     not replicating:
-        critical not-running: its replication from orders is not running
+        critical replica-stopped: its replication from orders is not running
     silent:
-        critical no-data: CloudWatch has no lag of it behind orders: that it keeps up is not proven
+        critical replica-lag-unknown: CloudWatch has no lag of it behind orders: that it keeps up is not proven
     not to be asked:
-        critical gap: read versioning of s3://media: AccessDenied: said S3
+        critical observation-failed: read versioning of s3://media: AccessDenied: said S3
     no replica:
         critical no-replica: the policy watches the lag of read replicas and there is none
     RDS not seen:
-        critical gap: denied
+        critical observation-failed: denied
     an unknown name:
         critical unknown-asset: no bucket, group or watched read replica has this name
     "#);
@@ -431,6 +431,6 @@ fn a_rule_with_a_prefix_on_purpose_is_no_finding() {
     };
     assert_eq!(found(&["images/"]), [""; 0]);
     assert_eq!(found(&["images/2026/"]), [""; 0], "the rule takes in more");
-    assert_eq!(found(&[]), ["rule-narrow"]);
-    assert_eq!(found(&["images/", "video/"]), ["rule-narrow"]);
+    assert_eq!(found(&[]), ["replication-rule-narrow"]);
+    assert_eq!(found(&["images/", "video/"]), ["replication-rule-narrow"]);
 }

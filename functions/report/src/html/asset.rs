@@ -33,9 +33,9 @@ fn render_asset(i: usize, a: &AssetReport, page: &StatusPageData) -> Markup {
     markup! {
         details.asset id={ "a" (i) } open[a.state != HealthState::Ok || page.assets.len() <= 12] {
             summary { span.name { (a.asset) } " " @if a.asset != a.group { small { (a.group) } " " } (render_state(a.state)) }
-            @for why in &a.why { p.because { (why) } }
-            @if a.lanes.is_empty() {
-                p.dim { @if a.coverage == AssetCoverage::NotRun { "Nothing runs this part of the policy." } @else if a.points_wanted { "No recovery point of it is known." } @else { "It is compared with its copy in place and has no recovery points of its own." } }
+            @for why in &a.messages { p.because { (why) } }
+            @if a.timeline.is_empty() {
+                p.dim { @if a.coverage == AssetCoverage::NotRun { "Nothing runs this part of the policy." } @else if a.has_recovery_points { "No recovery point of it is known." } @else { "It is compared with its copy in place and has no recovery points of its own." } }
                 @if a.bytes > 0 { p { "Stored: " (format_size(a.bytes)) ", a month of it " (format_cost(a.cost.month, &a.cost, &page.costs)) } }
             } @else {
                 (render_timeline(a, page.at))
@@ -50,23 +50,23 @@ fn render_asset(i: usize, a: &AssetReport, page: &StatusPageData) -> Markup {
 }
 
 fn render_timeline(a: &AssetReport, now: Timestamp) -> Markup {
-    let restores = a.proofs.iter().filter(|p| p.restore && p.done).count();
-    let failed = a.proofs.iter().filter(|p| !p.done).count();
-    let checks = a.proofs.len() - restores - failed;
+    let restores = a.verifications.iter().filter(|p| p.restore && p.succeeded).count();
+    let failed = a.verifications.iter().filter(|p| !p.succeeded).count();
+    let checks = a.verifications.len() - restores - failed;
     markup! {
         figure.timeline {
-            @for lane in &a.lanes {
+            @for lane in &a.timeline {
                 div.lane {
-                    span.at { (lane.place) @if !lane.home { small { " copies" } } }
-                    @if lane.seen {
-                        (plot::timeline_svg(lane, a.since, now, (a.max_age_seconds, a.dense_seconds), &describe_row(lane, now)))
+                    span.at { (lane.location) @if !lane.home { small { " copies" } } }
+                    @if lane.observed {
+                        (plot::timeline_svg(lane, a.since, now, (a.max_age_seconds, a.full_density_seconds), &describe_row(lane, now)))
                     } @else { span.blind { "could not be seen" } }
                 }
             }
-            @if !a.proofs.is_empty() {
+            @if !a.verifications.is_empty() {
                 div.lane {
                     span.at { "proofs" }
-                    (plot::verification_svg(&a.proofs, a.since, now, &format!("{checks} checked, {restores} restored, {failed} failed")))
+                    (plot::verification_svg(&a.verifications, a.since, now, &format!("{checks} checked, {restores} restored, {failed} failed")))
                 }
             }
             figcaption.axis { span { (format_date(a.since, now)) } span { "now" } }
@@ -101,8 +101,8 @@ fn render_size_trend(a: &AssetReport, now: Timestamp) -> Markup {
             figcaption {
                 "Size " b { (a.sizes.last().map_or_else(|| DASH.to_owned(), |s| format_size(s.bytes))) }
                 @if let Some(d) = a.deviation {
-                    " " (render_figure(&format!("{:+.0}%{}", d.share * 100.0, if d.over { " \u{25b2}" } else { "" }), d.over))
-                    small { " against the median" @if d.over { ", over " (format!("{:.0}%", d.allowed * 100.0)) } }
+                    " " (render_figure(&format!("{:+.0}%{}", d.share * 100.0, if d.exceeded { " \u{25b2}" } else { "" }), d.exceeded))
+                    small { " against the median" @if d.exceeded { ", over " (format!("{:.0}%", d.allowed * 100.0)) } }
                 }
             }
             @match plot::size_trend_svg(&a.sizes, median, &told) {
@@ -140,10 +140,10 @@ fn render_data_table(a: &AssetReport) -> Markup {
                 table {
                     caption { @if let Some(name) = newest { "Newest: " code { (name) } } @else { "Recovery points by place" } }
                     tr { th scope="col" { "Place" } th scope="col" { "Points" } th scope="col" { "Newest" } th scope="col" { "Oldest" } }
-                    @for lane in &a.lanes {
+                    @for lane in &a.timeline {
                         tr {
-                            th scope="row" { (lane.place) }
-                            td { @if lane.seen { (lane.points) } @else { "not seen" } }
+                            th scope="row" { (lane.location) }
+                            td { @if lane.observed { (lane.points) } @else { "not seen" } }
                             td { @match lane.newest { Some(t) => (format_time(t)), None => (DASH) } }
                             td { @match lane.oldest { Some(t) => (format_time(t)), None => (DASH) } }
                         }

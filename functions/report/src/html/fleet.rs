@@ -28,7 +28,7 @@ pub(super) fn render_overview(page: &StatusPageData) -> Markup {
 }
 
 fn render_asset_row(i: usize, a: &AssetReport) -> Markup {
-    let blind = a.lanes.iter().any(|l| !l.home && !l.seen);
+    let blind = a.timeline.iter().any(|l| !l.home && !l.observed);
     let elsewhere = match (a.offsite_age_seconds, a.offsite_wanted) {
         _ if blind => "not seen".to_owned(),
         (Some(seconds), _) => format_age(seconds),
@@ -45,8 +45,8 @@ fn render_asset_row(i: usize, a: &AssetReport) -> Markup {
             td.n { (render_target(&format_optional_age(a.rpo.now_seconds), a.rpo.target_seconds, a.rpo.now_seconds.zip(a.rpo.target_seconds).map(|(n, t)| n <= t))) }
             td.n { (render_target(&format_restore_time(a), a.rto.target_seconds, a.rto.met)) }
         }
-        @if a.state != HealthState::Ok && !a.why.is_empty() {
-            tr.why { td colspan="7" { @for why in a.why.iter().take(3) { p { (why) } } @if a.why.len() > 3 { p.dim { "and " (a.why.len() - 3) " more" } } } }
+        @if a.state != HealthState::Ok && !a.messages.is_empty() {
+            tr.why { td colspan="7" { @for why in a.messages.iter().take(3) { p { (why) } } @if a.messages.len() > 3 { p.dim { "and " (a.messages.len() - 3) " more" } } } }
         }
     }
 }

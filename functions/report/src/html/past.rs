@@ -17,7 +17,7 @@ pub(super) fn render_verification(page: &StatusPageData) -> Markup {
         section aria-labelledby="proofs" {
             h2 #proofs { "Proof" }
             p { @if restored == 0 { "No asset was" } @else { (format_plural(restored, "asset was", "assets were")) } " restored and timed in the last 92 days, of " (page.assets.len()) "." }
-            @if page.proofs.is_empty() { p.dim { "No verification or restore is on record." } } @else { (render_verification_table(page)) }
+            @if page.verifications.is_empty() { p.dim { "No verification or restore is on record." } } @else { (render_verification_table(page)) }
             (render_audit(page))
         }
         @if let Some(alarms) = &page.alarms { (render_alarms(alarms, page)) }
@@ -27,7 +27,7 @@ pub(super) fn render_verification(page: &StatusPageData) -> Markup {
 fn render_verification_table(page: &StatusPageData) -> Markup {
     // What failed stands first, whenever that was.
     let (failed, done): (Vec<&VerificationRecord>, Vec<&VerificationRecord>) =
-        page.proofs.iter().partition(|p| !p.done);
+        page.verifications.iter().partition(|p| !p.succeeded);
     markup! {
         div.scroll tabindex="0" role="region" aria-labelledby="proofs" {
             table {
@@ -36,12 +36,12 @@ fn render_verification_table(page: &StatusPageData) -> Markup {
                 tbody { @for proof in failed.into_iter().chain(done).take(MAX_LISTED_RECORDS) { (render_verification_row(proof)) } }
             }
         }
-        @if page.proofs.len() > MAX_LISTED_RECORDS { p.dim { "And " (page.proofs.len() - MAX_LISTED_RECORDS) " more in report.json." } }
+        @if page.verifications.len() > MAX_LISTED_RECORDS { p.dim { "And " (page.verifications.len() - MAX_LISTED_RECORDS) " more in report.json." } }
     }
 }
 
 fn render_verification_row(proof: &VerificationRecord) -> Markup {
-    let state = if proof.done { HealthState::Ok } else { HealthState::Critical };
+    let state = if proof.succeeded { HealthState::Ok } else { HealthState::Critical };
     markup! {
         tr {
             td { (format_time(proof.at)) }
@@ -57,7 +57,7 @@ fn render_audit(page: &StatusPageData) -> Markup {
     let success = page.success.map(|s| match s.rate {
         Some(rate) => format!(
             "Of {} in {} days, {} went well; the target is {}, and under {} it is a finding.",
-            format_plural(s.done + s.failed, "backup", "backups"),
+            format_plural(s.succeeded + s.failed, "backup", "backups"),
             s.days,
             format_rate(rate),
             format_rate(s.target),
@@ -69,7 +69,7 @@ fn render_audit(page: &StatusPageData) -> Markup {
         @if let Some(success) = success { p { (success) } }
         @match &page.audit {
             AuditStatus::None => p.dim { "The policy keeps no audit trail, so there is no success rate and no proof to show. Write " code { "audit" } " in it." },
-            AuditStatus::Unseen { why } => p { (render_state(HealthState::Unknown)) " The audit trail could not be read: " (why) },
+            AuditStatus::Unreadable { reason: why } => p { (render_state(HealthState::Unknown)) " The audit trail could not be read: " (why) },
             AuditStatus::Read { head: None } => p.dim { "The audit trail has no record of the last 92 days." },
             AuditStatus::Read { head: Some(head) } => p.dim { "Audit trail: record " (head.seq) " of " (format_time(head.at)) ", " code.hash { (head.hash) } },
         }

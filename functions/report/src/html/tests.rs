@@ -15,8 +15,8 @@ const DAY: i64 = 86_400;
 
 fn policy() -> Policy {
     let yaml = "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
-        databases: {fleet: {select: {like: [\"*-prod\"]}, objectives: {max_age: 25h}, \
-        snapshots: {daily: {when: {cron: \"0 2 * * *\"}, keep: {for: 90d}}}}}, costs: {monthly_budget: 10, quota: 1TB}}";
+        databases: {fleet: {select: {include: [\"*-prod\"]}, objectives: {max_age: 25h}, \
+        snapshots: {daily: {schedule: {cron: \"0 2 * * *\"}, keep: {for: 90d}}}}}, costs: {monthly_budget: 10, quota: 1TB}}";
     Policy::parse(yaml).expect("a policy")
 }
 
@@ -74,9 +74,9 @@ fn markup_in_names_and_errors_stays_text() {
     let evil = "<script>alert(1)</script>\" onload=\"x";
     let mut facts = fleet_input(std::iter::once(evil.to_owned()), 3);
     facts.unobserved_locations.push(UnobservedLocation {
-        place: evil.into(),
-        why: evil.into(),
-        mend: format!("`{evil}`"),
+        location: evil.into(),
+        message: evil.into(),
+        hint: format!("`{evil}`"),
     });
     facts.host_directories.push(evil.into());
     facts.locations[0].name = evil.into();

@@ -73,10 +73,10 @@ async fn list_bucket(
 fn stores_by_group(policy: &Policy) -> impl Iterator<Item = (String, &StoreConfig, &[String])> {
     // A key alone does not tell the databases of a group of all apart: its objects are weighed and are no asset's.
     let postgres = policy.postgres.iter().filter(|(_, g)| !g.databases.is_all());
-    let postgres = postgres.map(|(n, g)| (n.to_string(), &g.stored, g.databases.named()));
-    let redis = policy.redis.iter().map(|(n, g)| (n.to_string(), &g.stored, &[][..]));
-    let cluster = policy.kubernetes.iter().map(|(n, g)| (n.to_string(), &g.stored, &[][..]));
-    let files = policy.files.iter().map(|(n, g)| (n.to_string(), &g.stored, &[][..]));
+    let postgres = postgres.map(|(n, g)| (n.to_string(), &g.storage, g.databases.named()));
+    let redis = policy.redis.iter().map(|(n, g)| (n.to_string(), &g.storage, &[][..]));
+    let cluster = policy.kubernetes.iter().map(|(n, g)| (n.to_string(), &g.storage, &[][..]));
+    let files = policy.files.iter().map(|(n, g)| (n.to_string(), &g.storage, &[][..]));
     postgres.chain(redis).chain(cluster).chain(files)
 }
 
@@ -93,7 +93,7 @@ impl CopyUsage {
         let mut rest: BTreeMap<StorageKind, OtherStorage> = BTreeMap::new();
         facts.pages += objects.len() as u64 / 1000 + 1;
         for object in objects {
-            let class = StorageKind::from_s3_class(&object.class);
+            let class = StorageKind::from_s3_class(&object.storage_class);
             let owner = of_source.iter().find_map(|(g, store, databases)| {
                 Some(AssetKey::new(g, asset_of_key(g, store, databases, &object.key)?))
             });

@@ -36,12 +36,12 @@ impl CheckReports {
             facts.statuses.extend(report.assets);
             facts.lags.extend(report.values.iter().filter_map(restorable_lag));
             for finding in report.findings {
-                if finding.what == FindingCode::Gap {
-                    let (place, why) = (finding.asset.clone(), finding.why.clone());
+                if finding.code == FindingCode::ObservationFailed {
+                    let (place, why) = (finding.asset.clone(), finding.message.clone());
                     facts.unobserved_locations.push(UnobservedLocation {
-                        place,
-                        why,
-                        mend: finding.mend.clone(),
+                        location: place,
+                        message: why,
+                        hint: finding.hint.clone(),
                     });
                 }
                 // All three look at RDS, and a gap there is one gap.

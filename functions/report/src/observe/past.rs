@@ -34,19 +34,19 @@ async fn read_trail(world: &RunContext<'_>) -> AuditTrail {
 }
 
 fn audit_head(record: &AuditRecord) -> AuditHead {
-    AuditHead { seq: record.seq, at: record.at, hash: record.hash.clone() }
+    AuditHead { seq: record.seq, at: record.recorded_at, hash: record.hash.clone() }
 }
 
 fn audit_event(record: &AuditRecord) -> AuditEvent {
     let entry = &record.entry;
     AuditEvent {
-        at: record.at,
+        at: record.recorded_at,
         group: record.group.clone(),
         asset: entry.asset.clone(),
         kind: entry.operation,
         who: match &record.user {
-            Some(user) => format!("{} by {user}", record.by),
-            None => record.by.clone(),
+            Some(user) => format!("{} by {user}", record.function),
+            None => record.function.clone(),
         },
         action: entry.action.clone(),
         done: entry.result == OperationResult::Done,

@@ -28,11 +28,11 @@ impl SnapshotInventory {
     pub(super) fn merge_into(self, world: &RunContext<'_>, facts: &mut ReportInput) {
         let (policy, seen) = (world.policy, self.0);
         let gap = |g: shared::catalog::ObservationError| UnobservedLocation {
-            place: g.place.to_string(),
-            why: g.why,
-            mend: g.mend,
+            location: g.location.to_string(),
+            message: g.message,
+            hint: g.hint,
         };
-        let blind: Vec<Location> = seen.errors.iter().map(|g| g.place.clone()).collect();
+        let blind: Vec<Location> = seen.errors.iter().map(|g| g.location.clone()).collect();
         facts.unobserved_locations.extend(seen.errors.iter().cloned().map(gap));
         let home = Location::home_from_policy(policy);
         let Some(at_home) = seen.at_location(&home) else { return };
@@ -79,7 +79,7 @@ fn location_index(facts: &mut ReportInput, policy: &Policy, place: &Location) ->
 }
 
 fn point_record(p: &shared::catalog::RecoveryPoint, spot: u16) -> PointRecord {
-    let class = match (p.automated, p.family) {
+    let class = match (p.automated, p.kind) {
         (true, _) => StorageKind::Automated,
         (false, DatabaseKind::Instance) => StorageKind::RdsSnapshot,
         (false, DatabaseKind::Cluster) => StorageKind::ClusterSnapshot,
@@ -88,7 +88,7 @@ fn point_record(p: &shared::catalog::RecoveryPoint, spot: u16) -> PointRecord {
     let at = p.data_time.map_or(i64::MAX, jiff::Timestamp::as_second);
     let bytes = u64::try_from(p.size_gib).unwrap_or(0) << 30;
     // What only waits to be copied on is no point of its own.
-    let good = p.is_complete() && !p.marks.transfer && p.data_time.is_some();
+    let good = p.is_complete() && !p.tags.transfer && p.data_time.is_some();
     PointRecord { at, stored: at, bytes, location: spot, class, good }
 }
 

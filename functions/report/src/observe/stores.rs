@@ -36,14 +36,14 @@ pub(super) async fn observe_stores(world: &RunContext<'_>) -> Vec<StoreUsage> {
     let secrets = SecretResolver::new(world.aws, &home);
     let mut all = Vec::new();
     for (name, rules) in &world.policy.postgres {
-        let stores = std::iter::once(&rules.stored).chain(&rules.also_stored);
+        let stores = std::iter::once(&rules.storage).chain(&rules.copies);
         for (n, store) in stores.enumerate() {
             all.push(observe_store(world, &secrets, name, Some(rules), store, n == 0).await);
         }
     }
-    let files = world.policy.files.iter().map(|(n, g)| (n, &g.stored, &g.also_stored[..]));
-    let redis = world.policy.redis.iter().map(|(n, g)| (n, &g.stored, &[][..]));
-    let cluster = world.policy.kubernetes.iter().map(|(n, g)| (n, &g.stored, &[][..]));
+    let files = world.policy.files.iter().map(|(n, g)| (n, &g.storage, &g.copies[..]));
+    let redis = world.policy.redis.iter().map(|(n, g)| (n, &g.storage, &[][..]));
+    let cluster = world.policy.kubernetes.iter().map(|(n, g)| (n, &g.storage, &[][..]));
     for (name, stored, also) in files.chain(redis).chain(cluster) {
         for (n, store) in std::iter::once(stored).chain(also).enumerate() {
             all.push(observe_store(world, &secrets, name, None, store, n == 0).await);

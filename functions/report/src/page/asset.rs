@@ -31,7 +31,7 @@ pub(crate) struct GroupRules {
     max_age_derived: bool,
     rpo: Option<i64>,
     rto: Option<i64>,
-    size_change: Option<f64>,
+    max_size_deviation: Option<f64>,
     /// For how long points are kept, in seconds.
     kept: i64,
     /// For how long every point is kept, in seconds.
@@ -58,8 +58,8 @@ impl GroupRules {
             max_age_derived: objective.is_some_and(|o| o.derived),
             rpo: span(&objectives.rpo).or(max_age),
             rto: span(&objectives.rto),
-            size_change: objectives
-                .size_change
+            max_size_deviation: objectives
+                .max_size_deviation
                 .as_ref()
                 .map(shared::policy::text::Percentage::fraction),
             kept: keeps.clone().map(max_retention_secs).max().unwrap_or(0),
@@ -80,8 +80,8 @@ pub(crate) fn group_rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Gro
     };
     for (name, g) in &policy.databases {
         // What is only taken on demand leaves gaps by itself.
-        let own = g.snapshots.values().filter(|s| s.when.is_some()).map(|s| &s.keep);
-        let whens: Vec<_> = g.snapshots.values().map(|s| s.when.as_ref()).collect();
+        let own = g.snapshots.values().filter(|s| s.schedule.is_some()).map(|s| &s.keep);
+        let whens: Vec<_> = g.snapshots.values().map(|s| s.schedule.as_ref()).collect();
         let objective = of(&g.objectives, &whens);
         let offsite = !g.copies.is_empty();
         let mut rule =
@@ -100,20 +100,20 @@ pub(crate) fn group_rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Gro
         rules.insert(name.as_str(), GroupRules { points: false, ..rule });
     }
     for (name, g) in &policy.postgres {
-        let keeps = g.dumps.values().filter(|d| d.when.is_some()).map(|d| &d.keep);
-        let whens: Vec<_> = g.dumps.values().map(|d| d.when.as_ref()).collect();
+        let keeps = g.dumps.values().filter(|d| d.schedule.is_some()).map(|d| &d.keep);
+        let whens: Vec<_> = g.dumps.values().map(|d| d.schedule.as_ref()).collect();
         let objective = of(&g.objectives, &whens);
-        let offsite = !g.also_stored.is_empty();
+        let offsite = !g.copies.is_empty();
         let maker = commands::dump_due(name.as_str());
         let mut rule = GroupRules::new(&g.objectives, objective, keeps, offsite, maker);
         rule.kept = g.dumps.values().map(|d| max_retention_secs(&d.keep)).max().unwrap_or(0);
         rules.insert(name.as_str(), rule);
     }
     let files = policy.files.iter();
-    let files = files.map(|(n, g)| (n, &g.objectives, &g.keep, &g.also_stored[..], &g.when));
-    let redis = policy.redis.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.when));
+    let files = files.map(|(n, g)| (n, &g.objectives, &g.keep, &g.copies[..], &g.schedule));
+    let redis = policy.redis.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.schedule));
     let cluster = policy.kubernetes.iter();
-    let cluster = cluster.map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.when));
+    let cluster = cluster.map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.schedule));
     for (name, objectives, keep, also, when) in files.chain(redis).chain(cluster) {
         let objective = of(objectives, &[when.as_ref()]);
         let rule =
@@ -146,7 +146,7 @@ pub(crate) fn assets_with_status(
     // What is a host's to see is judged by what else was seen of it, if anything was.
     standings.retain(|key, s| {
         s.coverage != AssetCoverage::NotObserved
-            || s.worst.is_some()
+            || s.max_severity.is_some()
             || !facts.storage.contains_key(key)
     });
     let whole = |key: &AssetKey| AssetKey::new(&key.group, &key.group);
@@ -156,7 +156,13 @@ pub(crate) fn assets_with_status(
             let group = standings.get(&whole(key))?;
             let (age_seconds, newest, size_bytes) = (None, None, None);
             let asset = key.asset.clone();
-            Some(AssetStatus { asset, age_seconds, newest, size_bytes, ..group.clone() })
+            Some(AssetStatus {
+                asset,
+                age_seconds,
+                newest_point: newest,
+                size_bytes,
+                ..group.clone()
+            })
         });
         out.push((key.clone(), standing));
     }
@@ -213,11 +219,11 @@ impl AssetContext<'_> {
             max_age_derived: rule.max_age_derived,
             offsite_wanted: rule.offsite,
             coverage: AssetCoverage::Watched,
-            worst: judged.findings.iter().map(|f| f.severity).max(),
-            why: judged.findings.iter().map(|f| f.why.clone()).collect(),
+            max_severity: judged.findings.iter().map(|f| f.severity).max(),
+            messages: judged.findings.iter().map(|f| f.message.clone()).collect(),
             ..AssetStatus::new(&key.group, &key.asset)
         });
-        let (sizes, deviation) = size_samples(facts, &points, rule.size_change);
+        let (sizes, deviation) = size_samples(facts, &points, rule.max_size_deviation);
         let newest = self.latest_point(&standing, held, &points);
         let offsite = standing.offsite_age_seconds.or_else(|| offsite_age(&lanes, now));
         let asset = AssetReport {
@@ -228,21 +234,21 @@ impl AssetContext<'_> {
                 Some(_) => standing.max_age_derived,
                 None => rule.max_age_derived,
             },
-            dense_seconds: rule.dense,
+            full_density_seconds: rule.dense,
             offsite_wanted: standing.offsite_wanted || rule.offsite,
             offsite_age_seconds: offsite,
             rpo: self.rpo_status(key, rule, newest.as_ref(), &points),
             rto: self.past.rto_status(key, rule.rto, now),
-            proofs: self.past.timeline_marks(key, since),
+            verifications: self.past.timeline_marks(key, since),
             points: points.len(),
-            points_wanted: rule.points && standing.coverage != AssetCoverage::NotRun,
+            has_recovery_points: rule.points && standing.coverage != AssetCoverage::NotRun,
             bytes: cost.bytes,
             group: standing.group,
             asset: standing.asset,
-            why: standing.why,
+            messages: standing.messages,
             newest,
             since,
-            lanes,
+            timeline: lanes,
             sizes,
             deviation,
             cost,
@@ -260,7 +266,7 @@ impl AssetContext<'_> {
         // Not seeing is not missing.
         let unobserved = standing.coverage == AssetCoverage::NotObserved;
         let blind = (unobserved || bad.peek().is_some()) && bad.all(Finding::unobserved);
-        match (standing.worst, standing.coverage) {
+        match (standing.max_severity, standing.coverage) {
             (Some(Severity::Critical), _) if blind => HealthState::Unknown,
             (Some(Severity::Critical), _) => HealthState::Critical,
             // Not watched is not well, however little is wrong.
@@ -284,7 +290,7 @@ impl AssetContext<'_> {
             .and_then(|age| self.now.checked_sub(SignedDuration::from_secs(age)).ok());
         let at = told.or_else(|| seen.and_then(|p| timestamp_from_secs(p.at)))?;
         Some(LatestPoint {
-            name: standing.newest.clone().or_else(|| held.newest.clone()),
+            name: standing.newest_point.clone().or_else(|| held.newest.clone()),
             at,
             age_seconds: self.now.duration_since(at).as_secs().max(0),
             bytes: standing
@@ -318,13 +324,13 @@ impl AssetContext<'_> {
         let home = |p: &&PointRecord| self.facts.location(p.location).is_some_and(|s| s.home);
         let newest = points.iter().rev().find(home).and_then(|p| timestamp_from_secs(p.at));
         let old = newest.map(|at| self.now.duration_since(at));
-        let blind = lanes.iter().any(|l| l.home && !l.seen);
+        let blind = lanes.iter().any(|l| l.home && !l.observed);
         match (old, rule.max_age.map(SignedDuration::from_secs)) {
             (None, _) if blind => judged.state = Some(HealthState::Unknown),
             (None, Some(_)) => {
                 find(
                     Severity::Critical,
-                    FindingCode::NoPoint,
+                    FindingCode::NoBackup,
                     "it has no good recovery point".into(),
                     run,
                 );
@@ -337,22 +343,22 @@ impl AssetContext<'_> {
                     format_duration(old),
                     format_duration(max)
                 );
-                find(Severity::Critical, FindingCode::Stale, why, run);
+                find(Severity::Critical, FindingCode::BackupStale, why, run);
             }
             _ => {}
         }
-        for lane in lanes.iter().filter(|l| !l.home && l.seen) {
+        for lane in lanes.iter().filter(|l| !l.home && l.observed) {
             let behind = newest.zip(lane.newest).map(|(n, there)| n.duration_since(there));
             let allowed = rule.max_age.map(SignedDuration::from_secs);
             if let Some((behind, allowed)) = behind.zip(allowed).filter(|(b, a)| b > a) {
                 let why = format!(
                     "its newest copy at {} is {} behind, more than {}",
-                    lane.place,
+                    lane.location,
                     format_duration(behind),
                     format_duration(allowed)
                 );
                 let mend = "see why it is not copied there".to_owned();
-                find(Severity::Warning, FindingCode::CopyBehind, why, mend);
+                find(Severity::Warning, FindingCode::OffsiteCopyBehind, why, mend);
             }
         }
         judged

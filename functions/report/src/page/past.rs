@@ -71,7 +71,7 @@ impl<'a> AuditHistory<'a> {
         all.sort_by_key(|e| std::cmp::Reverse(e.at));
         let shown = |e: &AuditEvent| TimelineMark {
             at: e.at,
-            done: e.done,
+            succeeded: e.done,
             restore: e.kind == Kind::Restore,
         };
         all.into_iter().take(60).map(shown).collect()
@@ -95,7 +95,7 @@ pub(crate) fn success_rate(trail: &AuditTrail, now: Timestamp) -> Option<Success
     let rate = (all > 0).then(|| done as f64 / all as f64);
     Some(SuccessRate {
         days: SUCCESS_DAYS,
-        done,
+        succeeded: done,
         failed: all - done,
         rate,
         target: SUCCESS_TARGET,
@@ -159,7 +159,7 @@ pub(crate) fn verification_records(trail: &AuditTrail) -> Vec<VerificationRecord
             asset: e.asset.clone(),
             action: e.action.clone(),
             restore: e.kind == Kind::Restore,
-            done: e.done,
+            succeeded: e.done,
             detail: e.detail.clone(),
             seconds: e.seconds,
         })
@@ -174,7 +174,7 @@ fn is_verification(event: &AuditEvent) -> bool {
 pub(crate) fn audit_status(trail: &AuditTrail) -> AuditStatus {
     match trail {
         AuditTrail::None => AuditStatus::None,
-        AuditTrail::Unreadable(why) => AuditStatus::Unseen { why: why.clone() },
+        AuditTrail::Unreadable(why) => AuditStatus::Unreadable { reason: why.clone() },
         AuditTrail::Read { head, .. } => AuditStatus::Read { head: head.clone() },
     }
 }

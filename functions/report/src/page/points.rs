@@ -89,13 +89,13 @@ pub(crate) fn timeline_rows(
             let times: Vec<i64> =
                 points.iter().filter(|p| p.location == spot).map(|p| p.at).collect();
             Some(TimelineRow {
-                place: place.name.clone(),
+                location: place.name.clone(),
                 home: place.home,
-                seen: !held.unobserved.contains(&spot),
+                observed: !held.unobserved.contains(&spot),
                 points: times.len(),
                 newest: times.last().and_then(|t| timestamp_from_secs(*t)),
                 oldest: times.first().and_then(|t| timestamp_from_secs(*t)),
-                spans: merge_ranges(&times, since.as_second(), stretch),
+                ranges: merge_ranges(&times, since.as_second(), stretch),
             })
         })
         .collect();
@@ -164,7 +164,7 @@ fn size_deviation(sizes: &[(i64, u64)], allowed: f64) -> Option<SizeDeviation> {
         median,
         compared: before.len(),
         allowed,
-        over: share.abs() > allowed,
+        exceeded: share.abs() > allowed,
     })
 }
 

@@ -109,7 +109,7 @@ mod tests {
         let keeper = ", access: {may_delete: [\"arn:aws:iam::111122223333:role/keeper\"]}";
         let found = review(keeper, &trail).expect("a review");
         assert_eq!(
-            (found.severity, found.why.as_str()),
+            (found.severity, found.message.as_str()),
             (
                 Severity::Info,
                 "in the last 31 days backups were read by restore by anna (1) and deleted by retention (2); whom the accounts' \

@@ -16,12 +16,12 @@ fn policy(more: &str) -> Policy {
     let yaml = format!(
         "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, \
          destinations: {{virginia: {{region: us-east-1}}}}, \
-         databases: {{fleet: {{select: {{ids: [orders, users]}}, objectives: {{max_age: 25h, rto: 2h}}, \
-           snapshots: {{daily: {{when: {{cron: \"0 2 * * *\"}}, keep: {{for: 35d}}}}}}, \
+         databases: {{fleet: {{select: {{identifiers: [orders, users]}}, objectives: {{max_age: 25h, rto: 2h}}, \
+           snapshots: {{daily: {{schedule: {{cron: \"0 2 * * *\"}}, keep: {{for: 35d}}}}}}, \
            copies: [{{to: virginia, of: [daily], keep: {{newest: 7}}}}]}}}}, \
          postgres: {{shop: {{databases: [shop], password: {{env: P}}, objectives: {{max_age: 25h}}, \
-           stored: {{directory: /var/backups, key: \"%Y%m%d.dump\"}}, \
-           dumps: {{daily: {{when: {{cron: \"0 3 * * *\"}}, keep: {{for: 30d}}}}}}}}}}{more}}}"
+           storage: {{directory: /var/backups, key: \"%Y%m%d.dump\"}}, \
+           dumps: {{daily: {{schedule: {{cron: \"0 3 * * *\"}}, keep: {{for: 30d}}}}}}}}}}{more}}}"
     );
     Policy::parse(&yaml).expect("a policy")
 }
@@ -57,7 +57,7 @@ fn asset_status(asset: &str, worst: Option<Severity>, why: &[&str]) -> AssetStat
     AssetStatus {
         asset: asset.into(),
         group: "fleet".into(),
-        newest: Some(format!("{asset}-daily")),
+        newest_point: Some(format!("{asset}-daily")),
         age_seconds: Some(10 * 3600),
         max_age_seconds: Some(25 * 3600),
         size_bytes: Some(20 << 30),
@@ -65,8 +65,8 @@ fn asset_status(asset: &str, worst: Option<Severity>, why: &[&str]) -> AssetStat
         max_age_derived: false,
         coverage: AssetCoverage::Watched,
         offsite_wanted: true,
-        worst,
-        why: why.iter().map(ToString::to_string).collect(),
+        max_severity: worst,
+        messages: why.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -118,14 +118,14 @@ fn find_asset<'p>(page: &'p StatusPageData, name: &str) -> &'p AssetReport {
 #[test]
 fn what_no_function_judges_is_judged_by_its_own_points() {
     let told = build_report("", &report_input());
-    assert_eq!(told.page.summary.sentence, "1 of 3 assets is not protected: shop.");
+    assert_eq!(told.page.summary.headline, "1 of 3 assets is not protected: shop.");
     let shop = find_asset(&told.page, "shop");
     assert_eq!(
         (shop.state, shop.newest.as_ref().map(|n| n.age_seconds)),
         (HealthState::Critical, Some(33 * 3600))
     );
     let [found] = &told.findings[..] else { panic!("{:?}", told.findings) };
-    assert_eq!((found.what.as_str(), found.mend.as_str()), ("stale", "run `holdfast dump shop`"));
+    assert_eq!((found.code.as_str(), found.hint.as_str()), ("backup-stale", "run `holdfast dump shop`"));
     assert_eq!(told.page.assets[0].asset, "shop", "the worst stands first");
 }
 
@@ -134,14 +134,14 @@ fn the_sentence_says_whether_to_sleep() {
     let mut all = report_input();
     all.storage.get_mut(&AssetKey::new("shop", "shop")).expect("there").points[0].at =
         seconds_at(0, 3);
-    let sentence = |f: &ReportInput| build_report("", f).page.summary.sentence;
+    let sentence = |f: &ReportInput| build_report("", f).page.summary.headline;
     assert_eq!(sentence(&all), "All 3 assets are protected.");
-    all.statuses[0].worst = Some(Severity::Warning);
+    all.statuses[0].max_severity = Some(Severity::Warning);
     assert_eq!(sentence(&all), "All 3 assets are protected; 1 needs a look: orders.");
     all.unobserved_locations.push(UnobservedLocation {
-        place: "x".into(),
-        why: "denied".into(),
-        mend: "allow it".into(),
+        location: "x".into(),
+        message: "denied".into(),
+        hint: "allow it".into(),
     });
     assert!(sentence(&all).ends_with("One place could not be seen."));
     let elsewhere = Finding::new(
@@ -166,7 +166,7 @@ fn a_missed_day_is_the_longest_gap_and_only_where_every_point_is_kept() {
     assert_eq!(orders.rpo.longest_seconds, Some(DAY));
     assert_eq!(users.rpo.longest_seconds, Some(2 * DAY));
     assert_eq!((orders.rpo.met, users.rpo.met), (Some(true), Some(false)));
-    assert_eq!(users.lanes[0].spans.len(), 9, "a month shows each day");
+    assert_eq!(users.timeline[0].ranges.len(), 9, "a month shows each day");
 }
 
 #[test]
@@ -185,8 +185,8 @@ fn a_place_that_is_not_seen_is_no_empty_place() {
     let key = AssetKey::new("shop", "shop");
     all.storage
         .insert(key.clone(), AssetStorage { unobserved: vec![away], ..AssetStorage::default() });
-    let lane = find_asset(&build_report("", &all).page, "shop").lanes[0].clone();
-    assert!(!lane.seen);
+    let lane = find_asset(&build_report("", &all).page, "shop").timeline[0].clone();
+    assert!(!lane.observed);
     let disk = add_location(&mut all, "/var/backups", true);
     all.storage.insert(key, AssetStorage { unobserved: vec![disk], ..AssetStorage::default() });
     assert_eq!(find_asset(&build_report("", &all).page, "shop").state, HealthState::Unknown);
@@ -217,9 +217,13 @@ fn recovery_times_are_measured_or_said_not_to_be() {
     assert_eq!((orders.rto.met, orders.rto.measured), (Some(true), 2));
     assert_eq!((users.rto.met, users.rto.newest_seconds), (None, None));
     let success = told.page.success.expect("counted");
-    assert_eq!((success.done, success.failed), (1, 1), "what is older than 30 days is not counted");
-    assert!(told.findings.iter().any(|f| f.what == FindingCode::SuccessRate));
-    assert_eq!(told.page.proofs.len(), 4);
+    assert_eq!(
+        (success.succeeded, success.failed),
+        (1, 1),
+        "what is older than 30 days is not counted"
+    );
+    assert!(told.findings.iter().any(|f| f.code == FindingCode::SuccessRate));
+    assert_eq!(told.page.verifications.len(), 4);
 }
 
 #[test]
@@ -256,21 +260,21 @@ fn an_unknown_price_is_no_zero() {
 fn budget_and_quota_are_found_before_they_are_overrun() {
     let costs = ", costs: {monthly_budget: 10, quota: 300GiB, snapshot_change: 10%}";
     let found = build_report(costs, &report_input()).findings;
-    let budget = found.iter().find(|f| f.what == FindingCode::OverBudget);
+    let budget = found.iter().find(|f| f.code == FindingCode::OverBudget);
     assert!(budget.is_none(), "{found:?}");
     let costs = ", costs: {monthly_budget: 3, quota: 90GiB, snapshot_change: 10%}";
     let found = build_report(costs, &report_input()).findings;
-    let budget = found.iter().find(|f| f.what == FindingCode::OverBudget).expect("found");
-    assert!(budget.why.starts_with("this month will cost $"), "{}", budget.why);
-    let quota = found.iter().find(|f| f.what == FindingCode::Quota).expect("found");
+    let budget = found.iter().find(|f| f.code == FindingCode::OverBudget).expect("found");
+    assert!(budget.message.starts_with("this month will cost $"), "{}", budget.message);
+    let quota = found.iter().find(|f| f.code == FindingCode::QuotaExceeded).expect("found");
     assert_eq!(
-        (quota.severity, quota.why.as_str()),
+        (quota.severity, quota.message.as_str()),
         (Severity::Warning, "storage is 83% of its quota: 75 GiB of 90 GiB")
     );
     let costs = ", costs: {quota: 80GiB, snapshot_change: 10%}";
     let found = build_report(costs, &report_input()).findings;
     assert_eq!(
-        found.iter().find(|f| f.what == FindingCode::Quota).map(|f| f.severity),
+        found.iter().find(|f| f.code == FindingCode::QuotaExceeded).map(|f| f.severity),
         Some(Severity::Critical)
     );
 }
@@ -296,7 +300,7 @@ fn the_storage_report_is_carried_for_a_day_so_that_no_failed_run_loses_it() {
         build_report(&costs, &report_input())
             .findings
             .iter()
-            .any(|f| f.what == FindingCode::StorageReport)
+            .any(|f| f.code == FindingCode::StorageReport)
     };
     assert!(due("30 11 20 * *") && due("0 12 20 * *"));
     assert!(due("30 10 20 * *") && due("1 12 19 * *"));
@@ -325,8 +329,8 @@ fn the_storage_report_tells_requests_and_transfer_with_what_they_cost() {
     let dollars = 50.0 * 1.073_741_824 * 0.05;
     assert!(transfer.cost.is_some_and(|c| (c - dollars).abs() < 1e-6), "{transfer:?}");
     let report =
-        told.findings.iter().find(|f| f.what == FindingCode::StorageReport).expect("carried");
-    let lines: Vec<_> = report.why.lines().collect();
+        told.findings.iter().find(|f| f.code == FindingCode::StorageReport).expect("carried");
+    let lines: Vec<_> = report.message.lines().collect();
     assert!(lines[0].contains("of a budget of $100"), "{lines:?}");
     assert!(
         lines.contains(&"transfer to other regions in this month: 50 GiB or more, $2.68"),
@@ -354,7 +358,7 @@ fn a_size_is_held_against_the_median_of_those_before_it() {
     let held = all.storage.get_mut(&AssetKey::new("fleet", "orders")).expect("there");
     held.points[0].bytes = 25 * GIB;
     let deviation = find_asset(&build_report("", &all).page, "orders").deviation.expect("compared");
-    assert!(deviation.over && (deviation.share - 0.25).abs() < 1e-9);
+    assert!(deviation.exceeded && (deviation.share - 0.25).abs() < 1e-9);
     assert_eq!((deviation.median, deviation.compared), (20 * GIB, 9));
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn summary_sentence(
 
 fn first_critical(findings: &[Finding]) -> String {
     let critical = findings.iter().find(|f| f.severity == Severity::Critical);
-    critical.map_or_else(String::new, |f| format!("{} ({})", f.asset, f.why))
+    critical.map_or_else(String::new, |f| format!("{} ({})", f.asset, f.message))
 }
 
 fn asset_noun(n: usize) -> &'static str {
@@ -99,7 +99,7 @@ pub(crate) fn quota_finding(company: &str, quota: &QuotaUsage, at_most: bool) ->
         format_size(quota.quota)
     );
     let mend = "let older points go sooner, move them to a colder class, or raise costs.quota";
-    Some(Finding::new(severity, company, FindingCode::Quota, why, mend))
+    Some(Finding::new(severity, company, FindingCode::QuotaExceeded, why, mend))
 }
 
 /// A month that costs more than its budget, or will.
@@ -134,7 +134,7 @@ pub(crate) fn success_rate_finding(company: &str, success: &SuccessRate) -> Opti
     let why = format!(
         "{} of {} backups of the last {} days failed: {:.2}% went well, under {:.0}%",
         success.failed,
-        success.failed + success.done,
+        success.failed + success.succeeded,
         success.days,
         rate * 100.0,
         success.alert * 100.0

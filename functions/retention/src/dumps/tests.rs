@@ -11,7 +11,7 @@ fn parse_timestamp(text: &str) -> Timestamp {
 fn policy(group: &str) -> Policy {
     let yaml = format!(
         "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, limits: {{delete: {{share: \
-         100%}}}}, postgres: {{main: {{databases: [orders], stored: {{bucket: acme-dumps}}, {group}}}}}}}"
+         100%}}}}, postgres: {{main: {{databases: [orders], storage: {{bucket: acme-dumps}}, {group}}}}}}}"
     );
     Policy::parse(&yaml).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -46,7 +46,7 @@ fn deleted_dumps(
 ) -> String {
     let letting = plan_dumps(policy, &[database_dumps(policy, places)], parse_timestamp(NOW));
     let steps =
-        letting.plan.steps.iter().map(|s| format!("{}: {}", s.action.point.point().id, s.because));
+        letting.plan.steps.iter().map(|s| format!("{}: {}", s.action.point.point().id, s.reason));
     let findings = letting.plan.findings.iter().map(ToString::to_string);
     let counts = [format!("{} stay", letting.retained)];
     steps.chain(findings).chain(counts).collect::<Vec<_>>().join("\n")
@@ -91,13 +91,13 @@ fn holds_locks_the_floor_and_failing_backups_keep_what_the_rule_lets_go() {
     1113: no line of the rule for "daily" keeps it
     9 stay
     "#);
-    let by_policy = policy(&format!("holds: [\"1112\"], {FOR_7_DAYS}"));
+    let by_policy = policy(&format!("legal_holds: [\"1112\"], {FOR_7_DAYS}"));
     insta::assert_snapshot!(deleted_dumps(&by_policy, vec![Ok(daily_backups(9))]), @r#"
     1113: no line of the rule for "daily" keeps it
     8 stay
     "#);
     // All are older than the rule, but two stay.
-    let floor = policy(&format!("keep_at_least: 2, {FOR_7_DAYS}"));
+    let floor = policy(&format!("min_backups: 2, {FOR_7_DAYS}"));
     let old = || daily_backups(12).into_iter().take(4).collect::<Vec<_>>();
     insta::assert_snapshot!(deleted_dumps(&floor, vec![Ok(old())]), @r#"
     1109: no line of the rule for "daily" keeps it
@@ -112,7 +112,7 @@ fn holds_locks_the_floor_and_failing_backups_keep_what_the_rule_lets_go() {
 #[test]
 fn a_hold_that_holds_no_dump_is_said_where_everything_was_seen() {
     let two = policy(&format!(
-        "also_stored: [{{bucket: acme-vault}}], holds: [\"1119\", \"S3://acme-dumps/pg/1120\", \"119\"], {FOR_7_DAYS}"
+        "copies: [{{bucket: acme-vault}}], legal_holds: [\"1119\", \"S3://acme-dumps/pg/1120\", \"119\"], {FOR_7_DAYS}"
     ));
     insta::assert_snapshot!(deleted_dumps(&two, vec![Ok(daily_backups(2)), Ok(daily_backups(2))]), @r#"
     warning 119 hold-unmatched: "119" in holds is no dump at any place, so it holds nothing; write the dump's key or full name as `holdfast list` shows it, or take it out
@@ -121,7 +121,7 @@ fn a_hold_that_holds_no_dump_is_said_where_everything_was_seen() {
     let unseen = Err(OperationError::from_message("list s3://acme-vault/", "timeout"));
     assert!(!deleted_dumps(&two, vec![Ok(daily_backups(2)), unseen]).contains("hold-unmatched"));
     // A database that was not asked for may have it.
-    let wide = policy(&format!("holds: [none], {FOR_7_DAYS}"));
+    let wide = policy(&format!("legal_holds: [none], {FOR_7_DAYS}"));
     let narrow =
         DatabaseDumps { whole_group: false, ..database_dumps(&wide, vec![Ok(daily_backups(2))]) };
     assert_eq!(plan_dumps(&wide, &[narrow], parse_timestamp(NOW)).plan.findings, []);
@@ -131,7 +131,7 @@ fn a_hold_that_holds_no_dump_is_said_where_everything_was_seen() {
 fn a_narrowed_dump_takes_no_place_of_a_whole_one() {
     let narrowed =
         |b: StoredBackup| b.with_manifest(|m| m.selection = vec!["public.orders".into()]);
-    let floor = policy(&format!("keep_at_least: 2, {FOR_7_DAYS}"));
+    let floor = policy(&format!("min_backups: 2, {FOR_7_DAYS}"));
     // Four, all older than the rule: the two newest are of some tables alone.
     let mut old: Vec<_> = daily_backups(12).into_iter().take(4).collect();
     for newest in &mut old[2..] {
@@ -150,7 +150,7 @@ fn a_narrowed_dump_takes_no_place_of_a_whole_one() {
     }
     insta::assert_snapshot!(deleted_dumps(&failing, vec![Ok(all)]), @"10 stay");
     // Where nothing else is taken, the floor is theirs.
-    let some = "keep_at_least: 2, dumps: {daily: {keep: {for: 7d}, tables: [public.orders]}}";
+    let some = "min_backups: 2, dumps: {daily: {keep: {for: 7d}, tables: [public.orders]}}";
     let old = daily_backups(12).into_iter().take(4).map(narrowed).collect();
     insta::assert_snapshot!(deleted_dumps(&policy(some), vec![Ok(old)]), @r#"
     1109: no line of the rule for "daily" keeps it
@@ -175,7 +175,7 @@ fn the_last_dump_of_a_server_that_was_replaced_stays() {
 #[test]
 fn nothing_goes_before_its_copy_is_where_it_is_wanted() {
     let two =
-        policy(&format!("also_stored: [{{bucket: acme-vault, keep: {{for: 30d}}}}], {FOR_7_DAYS}"));
+        policy(&format!("copies: [{{bucket: acme-vault, keep: {{for: 30d}}}}], {FOR_7_DAYS}"));
     insta::assert_snapshot!(deleted_dumps(&two, vec![Ok(daily_backups(9)), Ok(vec![])]), @"9 stay");
     let copied: Vec<_> = daily_backups(9).into_iter().take(1).collect();
     insta::assert_snapshot!(deleted_dumps(&two, vec![Ok(daily_backups(9)), Ok(copied)]), @r#"
@@ -184,7 +184,7 @@ fn nothing_goes_before_its_copy_is_where_it_is_wanted() {
     "#);
     let unseen = Err(OperationError::from_message("list s3://acme-vault/", "timeout"));
     insta::assert_snapshot!(deleted_dumps(&two, vec![Ok(daily_backups(9)), unseen]), @"
-    critical main gap: list s3://acme-vault/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
+    critical main observation-failed: list s3://acme-vault/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
     9 stay
     ");
 }
@@ -194,20 +194,20 @@ fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
     let base = policy(FOR_7_DAYS);
     let unseen = Err(OperationError::from_message("list s3://acme-dumps/", "timeout"));
     insta::assert_snapshot!(deleted_dumps(&base, vec![unseen]), @"
-    critical main gap: list s3://acme-dumps/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
+    critical main observation-failed: list s3://acme-dumps/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
     0 stay
     ");
     let mut careful = policy(FOR_7_DAYS);
     careful.limits.delete.count = 2;
     insta::assert_snapshot!(deleted_dumps(&careful, vec![Ok(daily_backups(10))]), @"
-    critical s3://acme-dumps/ runaway: 3 of 10 good points would go at once, over the limit of 2 or 100%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 3, share: 30% } } in the policy, and take it back after one run
+    critical s3://acme-dumps/ delete-limit-exceeded: 3 of 10 good points would go at once, over the limit of 2 or 100%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 3, share: 30% } } in the policy, and take it back after one run
     10 stay
     ");
 }
 
 #[test]
 fn a_store_that_this_role_was_not_given_is_said_once_and_fails_nothing() {
-    let two = policy(&format!("also_stored: [{{bucket: acme-vault}}], {FOR_7_DAYS}"));
+    let two = policy(&format!("copies: [{{bucket: acme-vault}}], {FOR_7_DAYS}"));
     let denied =
         OperationError::with_hint(OperationErrorKind::Denied, "list s3://acme-dumps/", "403", "");
     let DatabaseDumps { group, rules, places, .. } =
@@ -221,7 +221,7 @@ fn a_store_that_this_role_was_not_given_is_said_once_and_fails_nothing() {
     };
     let letting = plan_dumps(&two, &[of("orders"), of("carts")], parse_timestamp(NOW));
     let told = letting.plan.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
-    insta::assert_snapshot!(told.join("\n"), @"warning main not-listed: none of its dumps in s3://acme-dumps/ is let go here, for this role may not look there: list s3://acme-dumps/: 403; name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `holdfast dump main` lets go too");
+    insta::assert_snapshot!(told.join("\n"), @"warning main store-access-denied: none of its dumps in s3://acme-dumps/ is let go here, for this role may not look there: list s3://acme-dumps/: 403; name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `holdfast dump main` lets go too");
 }
 
 /// A history: for each dump its age in hours, reason, server, and what stands against deleting it.
@@ -258,7 +258,7 @@ proptest::proptest! {
     ) {
         let objective = if objective { "objectives: {max_age: 25h}, " } else { "" };
         let policy = policy(&format!(
-            "{objective}keep_at_least: {floor}, dumps: {{daily: {{keep: {{newest: {newest}}}}}, manual: {{keep: {{for: 7d}}}}}}"
+            "{objective}min_backups: {floor}, dumps: {{daily: {{keep: {{newest: {newest}}}}}, manual: {{keep: {{for: 7d}}}}}}"
         ));
         let all = backups_of_history(&history);
         let letting = plan_dumps(&policy, &[database_dumps(&policy, vec![Ok(all.clone())])], parse_timestamp(NOW));
@@ -282,7 +282,7 @@ proptest::proptest! {
 
 #[test]
 fn a_dump_that_was_still_true_later_stays_for_each_time_at_which_it_was() {
-    let policy = policy("dumps: {daily: {keep: {daily: 2, monthly: 3}}}, keep_at_least: 1");
+    let policy = policy("dumps: {daily: {keep: {daily: 2, monthly: 3}}}, min_backups: 1");
     let dump = |key: &str, taken: &str, unchanged: &[&str]| {
         let taken = parse_timestamp(taken);
         let unchanged = unchanged.iter().map(|t| parse_timestamp(t)).collect();

@@ -68,7 +68,8 @@ pub fn evaluate_points<'a>(
         return Vec::new();
     };
     let owner = policy.owner();
-    let holds: Vec<String> = policy.databases.values().flat_map(|g| g.holds.clone()).collect();
+    let holds: Vec<String> =
+        policy.databases.values().flat_map(|g| g.legal_holds.clone()).collect();
     let selected = select_databases(policy, &home.databases);
     let by_place: BTreeMap<&Location, PointsByDatabase<'a>> =
         seen.locations.iter().map(|(place, fleet)| (place, fleet.points_by_database())).collect();
@@ -84,7 +85,7 @@ pub fn evaluate_points<'a>(
         };
         let selected = group.is_some();
         let asset = RetentionSubject { policy, group: rules, alive, selected, points, now };
-        let floor = rules.keep_at_least.get() as usize;
+        let floor = rules.min_backups.get() as usize;
         let whose = (owner.as_str(), holds.as_slice(), floor);
         let at_home = asset.home_input(home_place, seen);
         let not_made = complete_input(at_home.clone(), asset.points_at(home_place), whose)
@@ -246,12 +247,12 @@ impl<'a> RetentionSubject<'a> {
         }
         // A transfer copy has done its work when no destination that wants its source is without a good copy.
         let done = |t: &&&RecoveryPoint| {
-            t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn))
+            t.tags.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn))
         };
-        let transfers = self.points_at(home).iter().filter(|t| t.marks.transfer);
+        let transfers = self.points_at(home).iter().filter(|t| t.tags.transfer);
         let transferred = transfers.filter(done).map(|t| t.arn.as_str()).collect();
         let kinds = self.group.snapshots.iter().map(|(reason, rule)| {
-            let owed = match (self.alive, self.backup_stop_reason(), &rule.when) {
+            let owed = match (self.alive, self.backup_stop_reason(), &rule.schedule) {
                 (None, ..) => DeletionPrecondition::Nothing,
                 (_, Some(why), _) => DeletionPrecondition::NotMade(why),
                 (_, None, None) => self.on_demand_due(self.points_at(home)),
@@ -331,7 +332,7 @@ impl<'a> RetentionSubject<'a> {
                 .map_or(DeletionPrecondition::OnDemand, DeletionPrecondition::Since);
         }
         let rule = self.group.snapshots.iter().find(|(r, _)| r.as_str() == reason);
-        match rule.and_then(|(_, rule)| rule.when.as_ref()) {
+        match rule.and_then(|(_, rule)| rule.schedule.as_ref()) {
             None => self.on_demand_due(self.points_at(home)),
             when => DeletionPrecondition::from_schedule(when, &self.policy.time_zone, before),
         }

@@ -16,11 +16,11 @@ destinations:
   dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr" }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     objectives: { max_age: 25h }
-    keep_at_least: 2
+    min_backups: 2
     snapshots:
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 7d } }
     copies:
       - { to: dr, of: [daily], keep: { newest: 3 }, max_age: 26h }
 limits: { delete: { count: 10, share: 80% } }
@@ -43,8 +43,8 @@ fn snapshot_history(
         let mut copy = p.clone();
         copy.arn = p.arn.replace("eu-west-1", "us-east-1");
         copy.kms_key = Some("arn:aws:kms:us-east-1:111122223333:key/dr".into());
-        copy.marks.copy_of = Some(p.arn.clone());
-        copy.marks.data_time = p.data_time;
+        copy.tags.copy_of = Some(p.arn.clone());
+        copy.tags.data_time = p.data_time;
         copy
     });
     let copies = copies.collect();
@@ -69,7 +69,7 @@ fn inventory_with(
 }
 
 fn format_plan(letting: &RetentionPlan) -> String {
-    let steps = letting.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
+    let steps = letting.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.reason));
     let findings = letting.plan.findings.iter().map(ToString::to_string);
     let tail = [format!("kept {}, refused {}", letting.retained, letting.blocked)];
     steps.chain(findings).chain(tail).collect::<Vec<_>>().join("\n")
@@ -84,8 +84,8 @@ fn what_the_rule_lets_go_goes_oldest_first_and_copies_by_their_own_rule() {
     fourth.id = "acme-a-daily-202611160200".into();
     fourth.arn = fourth.arn.replace("1118", "1116");
     fourth.data_time = Some(parse_time("2026-11-16T02:00:00Z"));
-    fourth.marks.data_time = fourth.data_time;
-    fourth.marks.copy_of =
+    fourth.tags.data_time = fourth.data_time;
+    fourth.tags.copy_of =
         Some("arn:aws:rds:eu-west-1:111122223333:snapshot:acme-a-daily-202611160200".into());
     copies.push(fourth);
     insta::assert_snapshot!(format_plan(&plan(&policy, &inventory_with(&policy, vec![a], points, copies), parse_time(NOW))), @r#"
@@ -101,7 +101,7 @@ fn a_runaway_deletes_nothing_and_says_how_to_go_on() {
     let policy = parse_policy(POLICY);
     let (a, points, copies) = snapshot_history(&policy, "acme-a", 0..30);
     insta::assert_snapshot!(format_plan(&plan(&policy, &inventory_with(&policy, vec![a], points, copies), parse_time(NOW))), @"
-    critical eu-west-1 in 111122223333 runaway: 23 of 30 good points would go at once, over the limit of 10 or 80%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 23, share: 77% } } in the policy, and take it back after one run
+    critical eu-west-1 in 111122223333 delete-limit-exceeded: 23 of 30 good points would go at once, over the limit of 10 or 80%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 23, share: 77% } } in the policy, and take it back after one run
     kept 33, refused 23
     ");
 }
@@ -114,12 +114,12 @@ fn a_place_that_was_not_seen_loses_nothing_and_neither_does_what_it_still_wants(
     let dr = seen.locations.keys().find(|p| p.region.as_str() == "us-east-1").cloned().expect("dr");
     seen.locations.remove(&dr);
     seen.errors.push(shared::catalog::ObservationError {
-        place: dr,
-        why: "describe DB snapshots: timed out".into(),
-        mend: "x".into(),
+        location: dr,
+        message: "describe DB snapshots: timed out".into(),
+        hint: "x".into(),
     });
     insta::assert_snapshot!(format_plan(&plan(&policy, &seen, parse_time(NOW))), @"
-    critical us-east-1 in 111122223333 gap: describe DB snapshots: timed out; x
+    critical us-east-1 in 111122223333 observation-failed: describe DB snapshots: timed out; x
     kept 9, refused 0
     ");
     let home = Location::home_from_policy(&policy);
@@ -193,11 +193,15 @@ fn the_runaways_hint_works_and_a_failed_point_is_no_good_one_that_goes() {
     let refused = plan(&parse_policy(&yaml), &seen, parse_time(NOW));
     assert!(refused.plan.steps.is_empty());
     assert_eq!((refused.blocked_steps.len(), refused.blocked), (63, 63), "a dry run shows them");
-    let finding =
-        refused.plan.findings.iter().find(|f| f.what == FindingCode::Runaway).expect("refused");
-    assert!(finding.why.starts_with("23 of 30 good points"), "{finding}");
+    let finding = refused
+        .plan
+        .findings
+        .iter()
+        .find(|f| f.code == FindingCode::DeleteLimitExceeded)
+        .expect("refused");
+    assert!(finding.message.starts_with("23 of 30 good points"), "{finding}");
     let limits =
-        finding.mend.split_once("write ").and_then(|(_, l)| l.split_once(" in the policy"));
+        finding.hint.split_once("write ").and_then(|(_, l)| l.split_once(" in the policy"));
     let raised = format!("{yaml}{}\n", limits.expect("a hint").0);
     let raised = plan(&parse_policy(&raised), &seen, parse_time(NOW));
     assert_eq!((raised.plan.steps.len(), raised.blocked), (63, 0));
@@ -223,7 +227,7 @@ fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destinatio
     b.resource_id = "db-virginia".into();
     for p in there.iter_mut().chain(&mut from_virginia) {
         p.resource_id = "db-virginia".into();
-        p.marks.resource_id = Some("db-virginia".into());
+        p.tags.resource_id = Some("db-virginia".into());
     }
     let seen_by = |policy: &Policy, database: RdsDatabase| {
         let mut seen = home_inventory(policy, vec![database], vec![]);
@@ -247,7 +251,7 @@ fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destinatio
                 j.point.is_owned_by(&policy.owner()),
                 "{} of {:?}",
                 j.point.id,
-                j.point.marks.owner
+                j.point.tags.owner
             );
             assert_eq!(*j.place, Location::home_from_policy(policy), "three copies stay");
         }
@@ -280,7 +284,7 @@ fn a_renamed_database_is_not_gone_and_its_points_wait_for_backups_to_go_on() {
 
 #[test]
 fn an_instance_and_a_cluster_of_one_name_are_judged_apart() {
-    let policy = parse_policy(&POLICY.replace("keep_at_least: 2", "keep_at_least: 3"));
+    let policy = parse_policy(&POLICY.replace("min_backups: 2", "min_backups: 3"));
     let (a, mut points, _) = snapshot_history(&policy, "acme-a", 20..26);
     let twin = db_cluster("acme-a", parse_time(NOW));
     points.extend((20..26).map(|d| {
@@ -297,7 +301,7 @@ fn an_instance_and_a_cluster_of_one_name_are_judged_apart() {
     let going: Vec<_> = evaluate_points(&policy, &seen, parse_time(NOW))
         .into_iter()
         .filter(|j| matches!(j.verdict, RetentionVerdict::Delete(..)))
-        .map(|j| j.point.family)
+        .map(|j| j.point.kind)
         .collect();
     assert_eq!(
         going,
@@ -310,7 +314,7 @@ fn an_instance_and_a_cluster_of_one_name_are_judged_apart() {
 fn retention_stops_when_backups_stop_without_any_key_for_it() {
     // RDS's own go on; every CreateDBSnapshot is refused for three weeks.
     let rules =
-        "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n";
+        "    snapshots:\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n";
     let policy = fleet_policy(rules);
     let (a, mut points, _) = snapshot_history(&policy, "acme-a", 21..35);
     points.extend((0..21).map(|d| {
@@ -333,7 +337,7 @@ fn retention_stops_when_backups_stop_without_any_key_for_it() {
 
 #[test]
 fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
-    let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 60d } }\n      pre-deploy: { keep: { for: 60d } }\n    copies:\n      - { to: dr, of: [daily, pre-deploy, automated], keep: { for: 7d } }\n";
+    let rules = "    snapshots:\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 60d } }\n      pre-deploy: { keep: { for: 60d } }\n    copies:\n      - { to: dr, of: [daily, pre-deploy, automated], keep: { for: 7d } }\n";
     let policy = fleet_policy(rules);
     let copies_of = |points: &[RecoveryPoint]| -> Vec<RecoveryPoint> {
         points
@@ -343,13 +347,13 @@ fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
                 copy.arn = p.arn.replace("eu-west-1", "us-east-1");
                 copy.automated = false;
                 copy.kms_key = Some("arn:aws:kms:us-east-1:111122223333:key/dr".into());
-                copy.marks = HoldfastTags {
+                copy.tags = HoldfastTags {
                     reason: Some(p.reason().into()),
                     owner: Some(policy.owner()),
-                    ..p.marks.clone()
+                    ..p.tags.clone()
                 };
-                copy.marks.copy_of = Some(p.arn.clone());
-                copy.marks.data_time = p.data_time;
+                copy.tags.copy_of = Some(p.arn.clone());
+                copy.tags.data_time = p.data_time;
                 copy
             })
             .collect()
@@ -385,7 +389,7 @@ fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
 
 #[test]
 fn a_clock_that_is_days_ahead_deletes_nothing_without_any_key_for_it() {
-    let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy: { keep: { for: 35d } }\n";
+    let rules = "    snapshots:\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy: { keep: { for: 35d } }\n";
     let policy = fleet_policy(rules);
     let (a, mut points, _) = snapshot_history(&policy, "acme-a", 0..35);
     points.extend((0..35).map(|d| {
@@ -407,7 +411,7 @@ fn a_clock_that_is_days_ahead_deletes_nothing_without_any_key_for_it() {
 
 #[test]
 fn two_rules_for_one_place_are_one_union_and_nothing_is_copied_to_be_deleted() {
-    let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 90d } }\n    copies:\n      - { to: dr, of: [daily], keep: { newest: 5 } }\n      - { to: dr, of: [daily], keep: { monthly: 12 } }\n";
+    let rules = "    snapshots:\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 90d } }\n    copies:\n      - { to: dr, of: [daily], keep: { newest: 5 } }\n      - { to: dr, of: [daily], keep: { monthly: 12 } }\n";
     let policy = fleet_policy(rules);
     let (a, points, _) = snapshot_history(&policy, "acme-a", 0..80);
     let mut seen = inventory_with(&policy, vec![a], points, vec![]);
@@ -444,11 +448,7 @@ fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
         for step in plan(&policy, seen, now).plan.steps {
             shared::model::apply_delete(seen, &step.action.at, &step.action.point.point().arn);
         }
-        seen.locations
-            .values()
-            .flat_map(|f| &f.points)
-            .filter(|p| p.marks.copy_of.is_some())
-            .count()
+        seen.locations.values().flat_map(|f| &f.points).filter(|p| p.tags.copy_of.is_some()).count()
     };
     let day = |seen: &mut Inventory, now: Timestamp| {
         let points = &mut seen.locations.get_mut(&home).expect("home").points;
@@ -479,8 +479,8 @@ fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
 #[test]
 fn what_no_rule_speaks_of_and_what_holds_nothing_is_said() {
     let yaml = POLICY.replace(
-        "keep_at_least: 2",
-        "keep_at_least: 2\n    holds: [acme-a-daily-202611130200, acme-a-dialy-202611120200]",
+        "min_backups: 2",
+        "min_backups: 2\n    legal_holds: [acme-a-daily-202611130200, acme-a-dialy-202611120200]",
     );
     let policy = parse_policy(&yaml);
     let (a, mut points, copies) = snapshot_history(&policy, "acme-a", 0..9);
@@ -490,8 +490,8 @@ fn what_no_rule_speaks_of_and_what_holds_nothing_is_said() {
     insta::assert_snapshot!(format_plan(&plan(&policy, &inventory_with(&policy, vec![a], points, copies), parse_time(NOW))), @r#"
     delete acme-a-daily-202611120200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     warning acme-a-dialy-202611120200 hold-unmatched: "acme-a-dialy-202611120200" in holds is no recovery point at any place, so it holds nothing; write the snapshot's identifier or ARN as RDS shows it, or take it out
-    warning acme-a left-policy: 1 of its recovery points at eu-west-1 in 111122223333 (of databases of 20 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain acme-a` lists them
-    warning left-long-ago left-policy: 3 of its recovery points at eu-west-1 in 111122223333 (of databases of 60 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain left-long-ago` lists them
+    warning acme-a no-longer-in-policy: 1 of its recovery points at eu-west-1 in 111122223333 (of databases of 20 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain acme-a` lists them
+    warning left-long-ago no-longer-in-policy: 3 of its recovery points at eu-west-1 in 111122223333 (of databases of 60 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain left-long-ago` lists them
     kept 12, refused 0
     "#);
 }
@@ -505,7 +505,7 @@ fn a_copy_under_another_key_pushes_no_good_one_out() {
         copy.id = format!("wrong-{n}");
         copy.arn = format!("arn:wrong-{n}");
         copy.kms_key = Some("arn:aws:kms:us-east-1:1:key/other".into());
-        copy.marks.copy_of = Some(copy.id.clone());
+        copy.tags.copy_of = Some(copy.id.clone());
         copy.data_time = copies[0].data_time;
     }
     copies.extend(wrong);

@@ -10,14 +10,14 @@ company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     snapshots:
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 35d } }
       pre-deploy: { keep: { for: 90d } }
 "#;
 
 fn format_plan(plan: &ActionPlan<SnapshotAction>) -> String {
-    let steps = plan.steps.iter().map(|s| format!("{} {}: {}", s.asset, s.action, s.because));
+    let steps = plan.steps.iter().map(|s| format!("{} {}: {}", s.asset, s.action, s.reason));
     steps.chain(plan.findings.iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
 }
 
@@ -82,7 +82,7 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
     acme-failed take acme-failed-daily-202611200200-r2: daily is due since 2h 30m
     acme-renewed take acme-renewed-daily-202611200200-df903719: daily is due since 2h 30m
     critical acme-hopeless keeps-failing: 3 tries of daily for 202611200200 failed; see the database's events in RDS
-    warning acme-stopped deferred: daily is due since 2h 30m and the database is stopped; start the database: what is stopped is not backed up, and RDS starts it by itself after 7 days
+    warning acme-stopped backup-deferred: daily is due since 2h 30m and the database is stopped; start the database: what is stopped is not backed up, and RDS starts it by itself after 7 days
     ");
 }
 
@@ -101,7 +101,7 @@ fn a_demand_is_done_once_however_often_it_is_delivered() {
     acme-b take acme-b-pre-deploy-202611200430: asked for by deploy-7
     ");
     for step in &first.steps {
-        let SnapshotAction::Take { family, database, id, tags, .. } = &step.action else {
+        let SnapshotAction::Create { family, database, id, tags, .. } = &step.action else {
             panic!("{}", step.action)
         };
         shared::model::apply_snapshot(&mut world, &policy, (*family, database), id, tags);
@@ -115,7 +115,7 @@ fn a_demand_is_done_once_however_often_it_is_delivered() {
         now + jiff::SignedDuration::from_mins(1),
     );
     assert!(
-        again.steps.iter().all(|s| matches!(s.action, SnapshotAction::Await { .. })),
+        again.steps.iter().all(|s| matches!(s.action, SnapshotAction::Wait { .. })),
         "{}",
         format_plan(&again)
     );
@@ -127,7 +127,7 @@ fn a_demand_is_done_once_however_often_it_is_delivered() {
         now + jiff::SignedDuration::from_mins(1),
     );
     assert!(
-        other.steps.iter().all(|s| matches!(s.action, SnapshotAction::Take { .. })),
+        other.steps.iter().all(|s| matches!(s.action, SnapshotAction::Create { .. })),
         "{}",
         format_plan(&other)
     );
@@ -148,9 +148,9 @@ fn a_demand_reuses_a_young_point_only_when_asked_to() {
         plan(&policy, &world, &request, "d", now)
             .steps
             .iter()
-            .all(|s| matches!(s.action, SnapshotAction::Take { .. }))
+            .all(|s| matches!(s.action, SnapshotAction::Create { .. }))
     );
-    request.reuse = Some("15m".parse().expect("a period"));
+    request.reuse_newer_than = Some("15m".parse().expect("a period"));
     insta::assert_snapshot!(format_plan(&plan(&policy, &world, &request, "d", now)), @"
     acme-a reuse acme-a-daily-202611200420: its data is 10m old, which is young enough
     acme-b take acme-b-pre-deploy-202611200430: asked for by d
@@ -180,13 +180,13 @@ fn what_can_not_be_seen_gets_no_snapshot_and_is_said() {
     let mut world = Inventory::default();
     let mend = "allow this action in the role that made the call".into();
     world.errors.push(shared::catalog::ObservationError {
-        place: Location::home_from_policy(&policy),
-        why: "describe DB instances: AccessDenied".into(),
-        mend,
+        location: Location::home_from_policy(&policy),
+        message: "describe DB instances: AccessDenied".into(),
+        hint: mend,
     });
-    insta::assert_snapshot!(format_plan(&plan(&policy, &world, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 gap: describe DB instances: AccessDenied; allow this action in the role that made the call");
+    insta::assert_snapshot!(format_plan(&plan(&policy, &world, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 observation-failed: describe DB instances: AccessDenied; allow this action in the role that made the call");
     let empty = home_inventory(&policy, vec![], vec![]);
-    insta::assert_snapshot!(format_plan(&plan(&policy, &empty, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical fleet too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy");
+    insta::assert_snapshot!(format_plan(&plan(&policy, &empty, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical fleet too-few-databases: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy");
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn an_assets_own_tags_are_on_its_snapshot() {
     let now = parse_time("2026-11-20T04:30:00Z");
     let world = home_inventory(&policy, vec![db_instance("acme-a", now)], vec![]);
     let plan = plan(&policy, &world, &RunRequest::full_run(), "r", now);
-    let SnapshotAction::Take { tags, .. } = &plan.steps[0].action else { panic!("a take") };
+    let SnapshotAction::Create { tags, .. } = &plan.steps[0].action else { panic!("a take") };
     insta::assert_debug_snapshot!(tags, @r#"
     {
         "env": "prod",
@@ -212,7 +212,7 @@ fn an_assets_own_tags_are_on_its_snapshot() {
 /// Carries out what was planned.
 fn create_all(world: &mut Inventory, policy: &Policy, plan: &ActionPlan<SnapshotAction>) {
     for step in &plan.steps {
-        if let SnapshotAction::Take { family, database, id, tags, .. } = &step.action {
+        if let SnapshotAction::Create { family, database, id, tags, .. } = &step.action {
             shared::model::apply_snapshot(world, policy, (*family, database), id, tags);
         }
     }
@@ -230,8 +230,8 @@ holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
-  one: { select: { ids: [shop] }, snapshots: { eu-daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }, eu-now: { keep: { for: 7d } } } }
-  two: { select: { ids: [shop-eu] }, snapshots: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }, now: { keep: { for: 7d } } } }
+  one: { select: { identifiers: [shop] }, snapshots: { eu-daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 7d } }, eu-now: { keep: { for: 7d } } } }
+  two: { select: { identifiers: [shop-eu] }, snapshots: { daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 7d } }, now: { keep: { for: 7d } } } }
 "#,
     );
     let now = parse_time("2026-11-20T04:30:00Z");
@@ -274,7 +274,7 @@ fn an_instance_and_a_cluster_of_one_name_are_two_databases() {
     for request in [RunRequest::full_run(), on_demand_request()] {
         let plan = plan(&policy, &world, &request, "deploy", now);
         let family = |action: &SnapshotAction| match action {
-            SnapshotAction::Take { family, .. } => *family,
+            SnapshotAction::Create { family, .. } => *family,
             other => panic!("{other}"),
         };
         let families: Vec<_> = plan.steps.iter().map(|s| family(&s.action)).collect();
@@ -303,19 +303,19 @@ fn a_database_that_was_renamed_keeps_its_points_and_the_new_one_of_its_name_has_
 #[test]
 fn a_new_database_gets_one_snapshot_for_all_slots_that_have_passed() {
     let tiers = r#"
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }
-      weekly: { when: { cron: "0 1 * * 0" }, keep: { for: 31d } }
-      monthly: { when: { cron: "0 3 1 * *" }, keep: { for: 366d } }
-      yearly: { when: { cron: "0 3 1 1 *" }, keep: { for: 3650d } }
-      hourly: { when: { cron: "0 * * * *" }, keep: { newest: 24 } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 7d } }
+      weekly: { schedule: { cron: "0 1 * * 0" }, keep: { for: 31d } }
+      monthly: { schedule: { cron: "0 3 1 * *" }, keep: { for: 366d } }
+      yearly: { schedule: { cron: "0 3 1 1 *" }, keep: { for: 3650d } }
+      hourly: { schedule: { cron: "0 * * * *" }, keep: { newest: 24 } }
 "#;
-    let daily = "\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n";
+    let daily = "\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n";
     let policy = parse_policy(&POLICY.replace(daily, tiers));
     let now = parse_time("2026-11-20T14:15:00Z");
     let mut world = home_inventory(&policy, vec![db_instance("acme-a", now)], vec![]);
     let first = plan(&policy, &world, &RunRequest::full_run(), "r", now);
     insta::assert_snapshot!(format_plan(&first), @"acme-a take acme-a-hourly-202611201400: hourly is due since 15m, daily is due since 12h 15m, weekly is due since 5d 13h, monthly is due since 19d 11h, yearly is due since 323d 11h");
-    let SnapshotAction::Take { tags, .. } = &first.steps[0].action else { panic!("a take") };
+    let SnapshotAction::Create { tags, .. } = &first.steps[0].action else { panic!("a take") };
     assert_eq!(
         tags["holdfast:also"],
         "daily:202611200200 weekly:202611150100 monthly:202611010300 yearly:202601010300"
@@ -336,7 +336,7 @@ fn a_demand_is_not_answered_by_what_its_name_meant_long_ago() {
     let of_demand = |hours: i64| {
         let time = now - SignedDuration::from_hours(hours);
         let mut p = owned_snapshot(&policy, &a, "pre-deploy", time);
-        p.marks.request = Some("deploy".into());
+        p.tags.request = Some("deploy".into());
         p
     };
     let asked = |points: Vec<RecoveryPoint>| {
@@ -357,7 +357,7 @@ fn a_demand_is_not_answered_by_what_its_name_meant_long_ago() {
     create_all(&mut world, &policy, &first);
     assert!(matches!(
         plan(&policy, &world, &on_demand_request(), odd, now).steps[0].action,
-        SnapshotAction::Await { .. }
+        SnapshotAction::Wait { .. }
     ));
 }
 
@@ -369,8 +369,8 @@ holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
-  one: { select: { ids: [a, gone-of-one] }, snapshots: { pre-deploy: { keep: { for: 7d } } } }
-  two: { select: { ids: [b, gone-of-two] }, expect: 2, snapshots: { daily: { keep: { for: 7d } } } }
+  one: { select: { identifiers: [a, gone-of-one] }, snapshots: { pre-deploy: { keep: { for: 7d } } } }
+  two: { select: { identifiers: [b, gone-of-two] }, expect: 2, snapshots: { daily: { keep: { for: 7d } } } }
 "#,
     );
     let now = parse_time("2026-11-20T04:30:00Z");
@@ -382,7 +382,7 @@ databases:
     insta::assert_snapshot!(asked(&["a"]), @"a take a-pre-deploy-202611200430: asked for by d");
     insta::assert_snapshot!(asked(&[]), @"
     a take a-pre-deploy-202611200430: asked for by d
-    critical gone-of-one missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
+    critical gone-of-one database-missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
     ");
 }
 
@@ -399,7 +399,7 @@ mod weeks {
         fn every_slot_is_taken_once_whatever_fails(
             hours in prop::collection::vec((1i64..40, 0u8..3), 1..40), twins in any::<bool>(),
         ) {
-            let weekly = "      weekly: { when: { cron: \"0 1 * * 0\" }, keep: { for: 35d } }\n      pre-deploy";
+            let weekly = "      weekly: { schedule: { cron: \"0 1 * * 0\" }, keep: { for: 35d } }\n      pre-deploy";
             let policy = parse_policy(&POLICY.replace("      pre-deploy", weekly));
             let mut now = parse_time("2026-03-25T12:00:00Z");
             let mut databases = vec![db_instance("acme-a", now), db_instance("acme-a-daily", now)];
@@ -421,7 +421,7 @@ mod weeks {
                 prop_assert_eq!(plan(&policy, &world, &RunRequest::full_run(), "r", now), ActionPlan::default());
             }
             let fleet = &world.locations[&home];
-            let ids: BTreeSet<_> = fleet.points.iter().map(|p| (p.family, &p.id)).collect();
+            let ids: BTreeSet<_> = fleet.points.iter().map(|p| (p.kind, &p.id)).collect();
             prop_assert_eq!(ids.len(), fleet.points.len());
             for database in &fleet.databases {
                 let by = fleet.points_by_database();
@@ -442,7 +442,7 @@ fn only_what_is_made_is_recorded_as_a_backup() {
     let id = || "orders-daily-202611200200".to_owned();
     let reused = SnapshotAction::Reuse { id: id() };
     let awaited =
-        SnapshotAction::Await { family: shared::catalog::DatabaseKind::Instance, id: id() };
+        SnapshotAction::Wait { family: shared::catalog::DatabaseKind::Instance, id: id() };
     assert_eq!(reused.operation(), Operation::Other);
     assert_eq!(awaited.operation(), Operation::Backup);
 }

@@ -80,7 +80,7 @@ pub(super) async fn run_parallel(
         queue.finish_entry(entry);
         idle.push(worker);
         let lost = lost?;
-        if lost.iter().any(|l| l.code.as_deref() == Some(DEADLOCK_DETECTED)) {
+        if lost.iter().any(|l| l.sqlstate.as_deref() == Some(DEADLOCK_DETECTED)) {
             again.push(entry);
         } else {
             losses.extend(lost);

@@ -100,7 +100,7 @@ impl RunContext<'_> {
                 self.return_dumps(&group, &database, lent);
                 run.findings.extend(plan.findings);
                 for step in plan.steps {
-                    if self.apply_dump(&group, &step.asset, &step.action, step.because, &mut run) {
+                    if self.apply_dump(&group, &step.asset, &step.action, step.reason, &mut run) {
                         return run;
                     }
                 }
@@ -118,26 +118,26 @@ impl RunContext<'_> {
         run: &mut FunctionRun,
     ) -> bool {
         let home = store_address(&group.stored);
-        let second = |to: usize| group.also_stored.get(to).map(store_address).unwrap_or_default();
+        let second = |to: usize| group.copies.get(to).map(store_address).unwrap_or_default();
         let (kind, at, id) = match action {
-            DumpAction::Take(t) => (CallKind::Create, home.clone(), t.reason.to_string()),
+            DumpAction::Create(t) => (CallKind::Create, home.clone(), t.reason.to_string()),
             DumpAction::Copy(c) => (CallKind::Copy, second(c.to), c.from.clone()),
-            DumpAction::Note(n) => (CallKind::Copy, second(n.to), n.key.clone()),
+            DumpAction::CopyMarker(n) => (CallKind::Copy, second(n.to), n.key.clone()),
         };
-        if let DumpAction::Take(take) = action {
+        if let DumpAction::Create(take) = action {
             self.checks.before_dump(self.world, self.policy, (&home, take), self.now);
         }
         let (world, owner) = (&mut *self.world, &self.policy.owner);
         let answer = Caller::new(self.trouble, self.random).call(kind, || match action {
-            DumpAction::Take(take) => take_dump(world, owner, group, &home, take),
+            DumpAction::Create(take) => take_dump(world, owner, group, &home, take),
             DumpAction::Copy(c) => world.copy_dump((&home, &at), &c.database, &c.from),
-            DumpAction::Note(n) => {
+            DumpAction::CopyMarker(n) => {
                 world.note_unchanged(&at, &n.database, &n.key, n.at);
                 Ok(())
             }
         });
         let kind = match action {
-            DumpAction::Take(_) => DoneKind::Dump,
+            DumpAction::Create(_) => DoneKind::Dump,
             _ => DoneKind::Copy,
         };
         let done = Done { kind, asset: asset.to_owned(), id, at, reason };
@@ -178,8 +178,8 @@ impl RunContext<'_> {
         for step in plan.plan.steps {
             let rules = &self.policy.policy.postgres[&step.action.group];
             let configs: Vec<_> = place::store_configs(rules).map(store_address).collect();
-            let (at, point) = (&configs[step.action.place], step.action.point.point());
-            let of = (at.as_str(), step.action.place);
+            let (at, point) = (&configs[step.action.location], step.action.point.point());
+            let of = (at.as_str(), step.action.location);
             self.checks.before_dump_delete(
                 self.world,
                 self.policy,
@@ -195,7 +195,7 @@ impl RunContext<'_> {
                 asset: step.asset.clone(),
                 id: point.id.clone(),
                 at: at.clone(),
-                reason: step.because.clone(),
+                reason: step.reason.clone(),
             };
             if run.note(answer, &step.action, done) {
                 break;
@@ -217,7 +217,7 @@ fn take_dump(
     let server = world.servers.get(&server_name(owner, &take.group)).filter(|s| s.is_up);
     let content =
         server.and_then(|s| s.databases.get(&take.database)).ok_or(Refusal::Database)?.content;
-    if let Some(same) = &take.same_as {
+    if let Some(same) = &take.dedup_candidate {
         let fingerprint = format!("{content:0>64x}");
         let there = world.stores.get(home).and_then(|s| s.backups.get(&take.database));
         let found = there.and_then(|all| all.iter().find(|b| b.key == *same));

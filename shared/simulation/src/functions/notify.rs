@@ -56,9 +56,9 @@ impl Notifier {
             severity: f.severity,
             asset: f.asset.clone(),
             group: f.group.clone(),
-            what: f.what.to_string(),
-            why: f.why.clone(),
-            mend: f.mend.clone(),
+            code: f.code.to_string(),
+            message: f.message.clone(),
+            hint: f.hint.clone(),
         };
         let report = ReportedRun {
             function: function.name().to_owned(),
@@ -66,7 +66,7 @@ impl Notifier {
             run: format!("{}-{}", function.name(), self.runs),
             at: now,
             seconds: 1.0,
-            whole: run.findings.iter().all(|f| f.what != shared::plan::FindingCode::Gap),
+            complete: run.findings.iter().all(|f| f.code != shared::plan::FindingCode::ObservationFailed),
             dry_run: false,
             findings: run.findings.iter().map(finding).collect(),
             outcomes: Vec::new(),

@@ -49,8 +49,8 @@ impl RunContext<'_> {
                         let tags = copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()));
                         let wanted = HoldfastTags::from_tags(tags);
                         let there = world.at(to).into_iter().flat_map(|f| &f.points);
-                        let mut named = there.filter(|p| p.family == *family && p.id == copy.id);
-                        let same = named.any(|p| p.marks.is_same_step(&wanted));
+                        let mut named = there.filter(|p| p.kind == *family && p.id == copy.id);
+                        let same = named.any(|p| p.tags.is_same_step(&wanted));
                         if same { Ok(()) } else { Err(Refusal::Exists) }
                     }
                     answer => answer,
@@ -61,7 +61,7 @@ impl RunContext<'_> {
                 asset: step.asset.clone(),
                 id: copy.id.clone(),
                 at: to.to_string(),
-                reason: step.because,
+                reason: step.reason,
             };
             if run.note(answer, &step.action, done) || answer == Err(Stop::Killed) {
                 break;

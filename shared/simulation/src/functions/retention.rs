@@ -30,7 +30,7 @@ impl RunContext<'_> {
                 asset: step.asset.clone(),
                 id: point.id.clone(),
                 at: at.to_string(),
-                reason: step.because.clone(),
+                reason: step.reason.clone(),
             };
             if run.note(answer, &step.action, done) {
                 return run;

@@ -30,7 +30,7 @@ impl RunContext<'_> {
         let mut run = FunctionRun { findings: plan.findings, ..FunctionRun::default() };
         let mut caller = Caller::new(trouble, self.random);
         for step in plan.steps {
-            let SnapshotAction::Take { family, database, id, tags, resource_id } = &step.action
+            let SnapshotAction::Create { family, database, id, tags, resource_id } = &step.action
             else {
                 continue;
             };
@@ -47,7 +47,7 @@ impl RunContext<'_> {
                 asset: step.asset.clone(),
                 id: id.clone(),
                 at: home.to_string(),
-                reason: step.because,
+                reason: step.reason,
             };
             if run.note(answer, &step.action, done) {
                 break;
@@ -66,6 +66,6 @@ fn is_same(
 ) -> bool {
     let wanted = HoldfastTags::from_tags(order.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     let there = world.at(home).into_iter().flat_map(|f| &f.points);
-    let mut named = there.filter(|p| p.family == order.kind && p.id == order.id);
-    named.any(|p| p.resource_id == resource_id && p.marks.is_same_step(&wanted))
+    let mut named = there.filter(|p| p.kind == order.kind && p.id == order.id);
+    named.any(|p| p.resource_id == resource_id && p.tags.is_same_step(&wanted))
 }

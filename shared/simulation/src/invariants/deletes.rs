@@ -37,7 +37,7 @@ impl<'d> Deletion<'d> {
     ) -> Self {
         let home = policy.home();
         let here = world.at(&home).map_or(&[][..], |f| &f.databases);
-        let of = |d: &&RdsDatabase| d.family == point.family && d.resource_id == point.resource_id;
+        let of = |d: &&RdsDatabase| d.family == point.kind && d.resource_id == point.resource_id;
         let alive = here.iter().find(of);
         let tags = BTreeMap::new();
         let named =
@@ -55,7 +55,7 @@ impl<'d> Deletion<'d> {
     fn lineage(&self, at: &Location) -> impl Iterator<Item = &'d RecoveryPoint> + use<'d> {
         let point = self.point;
         let all = self.world.at(at).map_or(&[][..], |f| &f.points);
-        all.iter().filter(move |p| p.family == point.family && p.resource_id == point.resource_id)
+        all.iter().filter(move |p| p.kind == point.kind && p.resource_id == point.resource_id)
     }
 
     /// The rules for a reason at its location.
@@ -114,7 +114,7 @@ impl<'d> Deletion<'d> {
             let copies: Vec<&RecoveryPoint> =
                 self.lineage(&to).filter(|p| p.is_owned_by(&self.policy.owner)).collect();
             let of =
-                |p: &&&RecoveryPoint| p.marks.copy_of.as_deref() == Some(self.point.arn.as_str());
+                |p: &&&RecoveryPoint| p.tags.copy_of.as_deref() == Some(self.point.arn.as_str());
             let listed = |p: &RecoveryPoint| {
                 trouble.stale.is_none_or(|lag| p.started.is_none_or(|t| t <= self.world.now - lag))
             };
@@ -130,7 +130,7 @@ impl<'d> Deletion<'d> {
             }
             let sources = self.lineage(&self.home).filter(|p| {
                 p.is_complete()
-                    && !p.marks.transfer
+                    && !p.tags.transfer
                     && p.has_reason(reason.as_str())
                     && (p.is_owned_by(&self.policy.owner) || reason.as_str() == AUTOMATED_REASON)
             });
@@ -183,10 +183,10 @@ impl Checks {
         self.expect(is_ours, true_now, "own-points-only", || {
             format!("{id} is not of {}", policy.owner)
         });
-        let all = policy.policy.databases.values().flat_map(|g| &g.holds);
+        let all = policy.policy.databases.values().flat_map(|g| &g.legal_holds);
         let named =
             all.filter(|h| h.eq_ignore_ascii_case(&point.id) || h.eq_ignore_ascii_case(&point.arn));
-        let held = point.marks.hold.is_some() || named.count() > 0;
+        let held = point.tags.legal_hold.is_some() || named.count() > 0;
         self.expect(!held, true_now, "held", || format!("{id} is held"));
         let seen = !trouble.unobserved.contains(&d.at) && !trouble.unobserved.contains(&d.home);
         self.expect(seen, true_now, "gap", || {
@@ -198,12 +198,12 @@ impl Checks {
         self.expect(point.state != RecoveryPointState::InFlight, true_now, "in-flight", || {
             format!("{id} is on its way")
         });
-        if !point.is_complete() || point.marks.transfer {
+        if !point.is_complete() || point.tags.transfer {
             return;
         }
         self.check_data(&d, trouble, &id);
         self.check_limit(&d, &id);
-        if let Some(source) = &point.marks.copy_of
+        if let Some(source) = &point.tags.copy_of
             && trouble.clock.is_zero()
         {
             let key = (policy.owner.clone(), d.at.clone(), source.clone());
@@ -233,7 +233,7 @@ impl Checks {
             let often = d.group.is_some_and(|g| {
                 d.point.reasons().iter().all(|r| {
                     let rule = g.snapshots.iter().find(|(name, _)| name.as_str() == *r);
-                    rule.and_then(|(_, s)| s.when.as_ref()).is_some_and(|w| {
+                    rule.and_then(|(_, s)| s.schedule.as_ref()).is_some_and(|w| {
                         let last = super::last_due(d.policy, w, now);
                         let before = last.and_then(|l| {
                             super::last_due(d.policy, w, l - SignedDuration::from_secs(1))
@@ -254,7 +254,7 @@ impl Checks {
         self.expect(needed.is_none(), now, "copy-still-needed", || {
             format!("{id} goes, and {needed:?}")
         });
-        let floor = d.group.map_or(1, |g| g.keep_at_least.get() as usize);
+        let floor = d.group.map_or(1, |g| g.min_backups.get() as usize);
         let good = d.lineage(&d.at).filter(|p| {
             counts(p, &d.policy.owner) && p.arn != d.point.arn && p.data_time >= d.point.data_time
         });

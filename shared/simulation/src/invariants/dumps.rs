@@ -28,7 +28,7 @@ impl Checks {
             return;
         }
         let rules = &policy.policy.postgres[&take.group];
-        let when = rules.dumps.get(&take.reason).and_then(|d| d.when.as_ref());
+        let when = rules.dumps.get(&take.reason).and_then(|d| d.schedule.as_ref());
         let due = when.and_then(|when| last_due(policy, when, now));
         self.expect(take.slot == due, world.now, "right-slot", || {
             format!(
@@ -74,7 +74,7 @@ impl Checks {
         });
         let (Some(backup), Some(manifest)) = (of, manifest) else { return };
         let held = backup.hold.is_some()
-            || rules.holds.iter().any(|h| h.eq_ignore_ascii_case(&backup.key));
+            || rules.legal_holds.iter().any(|h| h.eq_ignore_ascii_case(&backup.key));
         self.expect(!held, at, "held", || format!("{id} is held"));
         let locked = manifest.locked_until.is_some_and(|until| until > now);
         self.expect(!locked, at, "locked", || format!("{id} is locked"));
@@ -85,7 +85,7 @@ impl Checks {
             });
             return;
         };
-        let own = place.checked_sub(1).and_then(|n| rules.also_stored[n].keep.as_ref());
+        let own = place.checked_sub(1).and_then(|n| rules.copies[n].keep.as_ref());
         let keep = own.unwrap_or(&rule.keep);
         let good = |b: &&StoredBackup| {
             b.committed_manifest()
@@ -96,7 +96,7 @@ impl Checks {
         self.expect(kept.is_none(), at, "retention", || {
             format!("{id} goes, and {keep:?} keeps {kept:?}")
         });
-        let due = rule.when.as_ref().and_then(|when| owed(policy, when, now));
+        let due = rule.schedule.as_ref().and_then(|when| owed(policy, when, now));
         let made = |due: Timestamp| times.iter().any(|t| *t <= now && *t + BEFORE_DUE >= due);
         self.expect(due.is_none_or(made), at, "backups-not-made", || {
             format!("{id} goes, and {reason} was due at {due:?}")
@@ -107,12 +107,12 @@ impl Checks {
                 b.is_committed() && b.uri != backup.uri && b.data_time() >= backup.data_time()
             })
             .count();
-        let floor = rules.keep_at_least.get() as usize;
+        let floor = rules.min_backups.get() as usize;
         self.expect(newer >= floor, at, "minimum", || {
             format!("{id} goes, and only {newer} newer ones stay")
         });
         if place == 0 {
-            let needed = rules.also_stored.iter().find_map(|second| {
+            let needed = rules.copies.iter().find_map(|second| {
                 let rule = second.keep.as_ref().unwrap_or(keep);
                 lacks_copy(world, &store_address(second), all, backup, rule, now)
             });

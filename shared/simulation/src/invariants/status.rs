@@ -34,7 +34,7 @@ impl Checks {
             let gap = run
                 .findings
                 .iter()
-                .any(|f| f.what == FindingCode::Gap && f.severity == Severity::Critical);
+                .any(|f| f.code == FindingCode::ObservationFailed && f.severity == Severity::Critical);
             self.expect(gap, world.now, "gap-is-said", || {
                 "home was not observed, and that is not critical".into()
             });
@@ -73,7 +73,7 @@ impl Checks {
         });
         let is_bad = |bad: Severity| rows.iter().any(|r| r.worst >= Some(bad));
         let home = policy.home();
-        let newest = newest_of(world, &home, database, now, |p| !p.marks.transfer);
+        let newest = newest_of(world, &home, database, now, |p| !p.tags.transfer);
         let is_young =
             |most: SignedDuration| database.created.is_some_and(|c| now.duration_since(c) < most);
         if let Some(most) = group.objectives.max_age.as_ref().map(Period::duration) {
@@ -111,7 +111,7 @@ impl Checks {
         let Some(to) = Location::for_destination(&policy.policy, &rule.to) else { return };
         let ours = |p: &RecoveryPoint| {
             counts(p, &policy.owner)
-                && p.marks.copy_of.is_some()
+                && p.tags.copy_of.is_some()
                 && rule.of.iter().any(|r| p.has_reason(r.as_str()))
         };
         let newest = newest_of(world, &to, database, now, ours);
@@ -133,7 +133,7 @@ impl Checks {
         now: Timestamp,
     ) {
         for (reason, rule) in &group.snapshots {
-            let due = rule.when.as_ref().and_then(|w| last_due(policy, w, now - SERVED_WITHIN));
+            let due = rule.schedule.as_ref().and_then(|w| last_due(policy, w, now - SERVED_WITHIN));
             // Later its own rule may have let it go.
             let Some(due) = due.filter(|due| now.duration_since(*due) < DAY) else { continue };
             let here = world.at(&policy.home()).map_or(&[][..], |f| &f.points);
@@ -161,7 +161,7 @@ fn newest_of(
 ) -> Option<Timestamp> {
     let all = world.at(at).map_or(&[][..], |f| &f.points);
     all.iter()
-        .filter(|p| p.family == database.family && p.resource_id == database.resource_id)
+        .filter(|p| p.kind == database.family && p.resource_id == database.resource_id)
         .filter(|p| p.is_complete() && of(p) && world.is_usable(p.kms_key.as_deref()))
         .filter_map(|p| p.data_time)
         .filter(|t| *t <= now + CLOCK_SKEW)

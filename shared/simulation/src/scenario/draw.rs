@@ -69,7 +69,7 @@ fn draw_policy(n: usize, count: usize, random: &mut Random) -> String {
     let retention =
         if random.one_in(5) { "\nretention: { schedule: { cron: \"0 5 * * *\" } }" } else { "" };
     let hourly = if random.one_in(20) {
-        "\n      hourly: { when: { cron: \"10 * * * *\" }, keep: { hourly: 3 } }"
+        "\n      hourly: { schedule: { cron: \"10 * * * *\" }, keep: { hourly: 3 } }"
     } else {
         ""
     };
@@ -81,22 +81,22 @@ company: acme
 home: {{ account: "{ACCOUNT}", region: {home} }}
 time_zone: {zone}
 destinations:
-  dr: {{ region: {dr}, kms_key: "arn:aws:kms:{dr}:{ACCOUNT}:key/dr", in_flight: {in_flight} }}
+  dr: {{ region: {dr}, kms_key: "arn:aws:kms:{dr}:{ACCOUNT}:key/dr", max_concurrent_copies: {in_flight} }}
   vault:
     account: "444455556666"
     region: eu-central-1
     role: arn:aws:iam::444455556666:role/pull
     delete_role: arn:aws:iam::444455556666:role/delete
     kms_key: arn:aws:kms:eu-central-1:444455556666:key/vault
-    transfer_key: arn:aws:kms:{home}:{ACCOUNT}:key/transfer
+    reencrypt_kms_key: arn:aws:kms:{home}:{ACCOUNT}:key/transfer
 databases:
   fleet:
-    select: {{ like: ["acme-*"] }}
+    select: {{ include: ["acme-*"] }}
     {max_age}
-    keep_at_least: {at_least}
+    min_backups: {at_least}
     snapshots:
-      daily: {{ when: {{ cron: "{minute} {hour} * * *" }}, keep: {daily} }}
-      eu-daily: {{ when: {{ cron: {weekly} }}, keep: {{ for: 15d }} }}
+      daily: {{ schedule: {{ cron: "{minute} {hour} * * *" }}, keep: {daily} }}
+      eu-daily: {{ schedule: {{ cron: {weekly} }}, keep: {{ for: 15d }} }}
       pre-deploy: {{ keep: {{ for: 4d }} }}{hourly}
     copies:
       - {{ to: dr, of: [daily], keep: {copies}, max_age: 50h }}
@@ -116,14 +116,14 @@ fn draw_dumps(home: &str, random: &mut Random) -> String {
   main:
     databases: [shop, crm]
     host: db.internal
-    keep_at_least: {at_least}
+    min_backups: {at_least}
     objectives: {{ max_age: 30h }}
-    stored: {{ bucket: acme-dumps-{home}, prefix: pg/, key: "{{reason}}/{{database}}_%Y%m%d.dump" }}
-    also_stored:
+    storage: {{ bucket: acme-dumps-{home}, prefix: pg/, key: "{{reason}}/{{database}}_%Y%m%d.dump" }}
+    copies:
       - {{ bucket: acme-dumps2-{home}, prefix: pg/, keep: {second} }}
     dumps:
-      nightly: {{ when: {{ cron: "30 2 * * *" }}, keep: {{ daily: 3, weekly: 2 }}, format: custom, deduplicate: {deduplicate} }}
-      monthly: {{ when: {{ cron: "0 3 1 * *" }}, keep: {{ monthly: 2 }}, format: custom }}
+      nightly: {{ schedule: {{ cron: "30 2 * * *" }}, keep: {{ daily: 3, weekly: 2 }}, format: custom, skip_unchanged: {deduplicate} }}
+      monthly: {{ schedule: {{ cron: "0 3 1 * *" }}, keep: {{ monthly: 2 }}, format: custom }}
 "#
     )
 }

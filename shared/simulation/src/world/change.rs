@@ -128,7 +128,7 @@ impl World {
         self.add_database(at, made, &key, size);
     }
 
-    /// A snapshot without marks, under a name that Holdfast would give to the next one.
+    /// A snapshot without tags, under a name that Holdfast would give to the next one.
     fn snapshot_by(&mut self, at: &Location, which: usize, reason: &str) -> Option<String> {
         let database = self.database(at, which)?;
         let tomorrow = self.now + SignedDuration::from_hours(24);
@@ -151,14 +151,14 @@ impl World {
             kms_key: self.key_of.get(&database.resource_id).cloned(),
             option_group: None,
             source_arn: None,
-            marks: HoldfastTags::default(),
+            tags: HoldfastTags::default(),
         };
         self.at_mut(at).points.push(point);
         Some(format!("{id} is taken by somebody else"))
     }
 
     fn delete_by_hand(&mut self, at: &Location, which: usize) -> Option<String> {
-        let ours = |p: &&RecoveryPoint| p.marks.owner.is_some();
+        let ours = |p: &&RecoveryPoint| p.tags.owner.is_some();
         let all = &self.at(at)?.points;
         let count = all.iter().filter(ours).count();
         let found = all.iter().filter(ours).nth(which % count.max(1))?;
@@ -171,7 +171,7 @@ impl World {
         let all = &mut self.at_mut(at).points;
         let count = all.len().max(1);
         let point = all.get_mut(which % count)?;
-        point.marks.hold = if point.marks.hold.is_none() { Some("a court".into()) } else { None };
+        point.tags.legal_hold = if point.tags.legal_hold.is_none() { Some("a court".into()) } else { None };
         Some(format!("{} is held or released", point.id))
     }
 

@@ -88,7 +88,7 @@ impl World {
         if !matches!(database.status.as_str(), "available" | "storage-optimization") {
             return Err(Refusal::Busy);
         }
-        if fleet.points.iter().any(|p| p.family == order.kind && p.id == order.id) {
+        if fleet.points.iter().any(|p| p.kind == order.kind && p.id == order.id) {
             return Err(Refusal::Exists);
         }
         if fleet.manual_count(order.kind) >= fleet.quota {
@@ -111,7 +111,7 @@ impl World {
         at: &Location,
         database: &RdsDatabase,
         id: &str,
-        marks: HoldfastTags,
+        tags: HoldfastTags,
     ) -> RecoveryPoint {
         let gib = self.size_of.get(&database.resource_id).copied().unwrap_or(20.0);
         #[expect(clippy::cast_possible_truncation, reason = "RDS has at most 64 TiB")]
@@ -131,7 +131,7 @@ impl World {
             kms_key: self.key_of.get(&database.resource_id).cloned().filter(|_| database.encrypted),
             option_group: None,
             source_arn: None,
-            marks,
+            tags,
         }
     }
 
@@ -172,11 +172,11 @@ impl World {
             return Err(Refusal::Busy);
         }
         let fleet = self.at_mut(to);
-        if fleet.points.iter().any(|p| p.family == source.family && p.id == order.id) {
+        if fleet.points.iter().any(|p| p.kind == source.kind && p.id == order.id) {
             return Err(Refusal::Exists);
         }
         let in_flight = |p: &&RecoveryPoint| p.state == RecoveryPointState::InFlight;
-        if fleet.manual_count(source.family) >= fleet.quota
+        if fleet.manual_count(source.kind) >= fleet.quota
             || fleet.points.iter().filter(in_flight).count() >= MAX_COPIES_IN_FLIGHT
         {
             return Err(Refusal::Quota);
@@ -188,7 +188,7 @@ impl World {
         let good = !self.random.percent(self.pace.failing_copies);
         let point = RecoveryPoint {
             id: order.id.clone(),
-            arn: snapshot_arn(to, source.family, &order.id),
+            arn: snapshot_arn(to, source.kind, &order.id),
             automated: false,
             state: RecoveryPointState::InFlight,
             data_time: None,
@@ -197,7 +197,7 @@ impl World {
             encrypted: source.encrypted || order.kms_key.is_some(),
             source_arn: Some(source.arn.clone()),
             option_group: order.option_group.clone(),
-            marks: tags_of(&order.tags),
+            tags: tags_of(&order.tags),
             ..source
         };
         self.begin(to, point, COPY_MINUTES, good);
@@ -266,7 +266,7 @@ impl World {
         let source = copy.source_arn.as_deref()?;
         let all = self.locations.values().flat_map(|f| &f.points);
         let found = all.filter(|p| p.arn == source).find_map(|p| p.data_time);
-        copy.marks.data_time.or(found)
+        copy.tags.data_time.or(found)
     }
 
     pub(super) fn set_status(&mut self, at: &Location, resource_id: &str, status: &str) {
@@ -305,7 +305,7 @@ impl World {
             *size *= 1.0005;
         }
         let id = format!("rds:{}-{}", database.id, format_slot(self.now));
-        let taken = |p: &RecoveryPoint| p.id == id && p.family == database.family;
+        let taken = |p: &RecoveryPoint| p.id == id && p.kind == database.family;
         if !self.at(at).is_some_and(|f| f.points.iter().any(taken)) {
             let mut point = self.new_point(at, &database, &id, HoldfastTags::default());
             point.automated = true;

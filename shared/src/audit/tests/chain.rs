@@ -13,7 +13,7 @@ fn a_record_is_one_line_of_json_that_others_can_hash() {
         ChainTip::genesis(),
     );
     let text = String::from_utf8(bytes).expect("text");
-    insta::assert_snapshot!(text, @r#"{"action":"dump","asset":"main/shop","at":"2026-01-01T00:00:00Z","because":"it is due","by":"dump","detail":"done","group":"main","hash":"4bd59354d711a5bacfde9803ad584a9fb5d5b84cbd333d24bec564ae3a3078be","host":"db1","line":1,"of":1,"operation":"backup","policy":"acme","prev":"0000000000000000000000000000000000000000000000000000000000000000","result":"done","run":"r","seconds":1.235,"seq":1,"user":"ana"}"#);
+    insta::assert_snapshot!(text, @r#"{"action":"dump","asset":"main/shop","detail":"done","function":"dump","group":"main","hash":"d75536a8f7e7f56dfbc8d9fed823be75073591d50e70579bc804bed3603196f6","host":"db1","line":1,"lines":1,"operation":"backup","policy":"acme","prev_hash":"0000000000000000000000000000000000000000000000000000000000000000","reason":"it is due","recorded_at":"2026-01-01T00:00:00Z","result":"done","run_id":"r","seconds":1.235,"seq":1,"user":"ana"}"#);
     let record = parse_record(text.trim_end().as_bytes()).expect("a record");
     assert_eq!((record.group.as_deref(), record.entry.seconds), (Some("main"), Some(1.235)));
 }
@@ -22,7 +22,7 @@ fn a_record_is_one_line_of_json_that_others_can_hash() {
 fn a_chain_as_it_was_written_is_well_and_its_head_is_told() {
     let objects = build_objects(&[1, 3, 2]);
     let verdict = verify_objects(&objects, &expect_one_year(NOW));
-    assert_eq!((verdict.records, verdict.objects, &verdict.bad), (6, 3, &None));
+    assert_eq!((verdict.records, verdict.objects, &verdict.first_break), (6, 3, &None));
     assert_eq!(verdict.from, Some(parse_time("2026-01-01T00:00:00Z")));
     assert_eq!(verdict.to, Some(parse_time("2026-01-03T00:00:00Z")));
     let head: ChainHead = verdict.head.expect("a head").parse().expect("as it was printed");
@@ -92,10 +92,10 @@ fn the_first_bad_place_is_named() {
         .iter()
         .map(|(case, objects)| {
             let bad = verify_objects(objects, &expect_one_year(NOW))
-                .bad
+                .first_break
                 .unwrap_or_else(|| panic!("{case}"));
-            let why = bad.why.split(": its hash is").next().unwrap_or_default().to_owned();
-            format!("{case}: {}: {why}", bad.place)
+            let why = bad.reason.split(": its hash is").next().unwrap_or_default().to_owned();
+            format!("{case}: {}: {why}", bad.location)
         })
         .collect();
     insta::assert_snapshot!(said.join("\n"), @"
@@ -122,16 +122,16 @@ fn a_cut_tail_and_a_chain_written_anew_are_found_by_an_earlier_head() {
         .expect("a head");
     let expected = ChainExpectation { head: Some(head.clone()), ..expect_one_year(NOW) };
     let longer = build_objects(&[1, 2, 1, 1]);
-    assert_eq!(verify_objects(&longer, &expected).bad, None, "it may have grown");
+    assert_eq!(verify_objects(&longer, &expected).first_break, None, "it may have grown");
     assert_eq!(
-        verify_objects(&whole[..2], &expect_one_year(NOW)).bad,
+        verify_objects(&whole[..2], &expect_one_year(NOW)).first_break,
         None,
         "by itself a cut tail can't be seen"
     );
     let anew = build_objects(&[1, 2, 2]);
     let said = [&whole[..2], &[], &anew[..]].map(|objects| {
-        let bad = verify_objects(objects, &expected).bad.expect("bad");
-        format!("{}: {}", bad.place, bad.why.split(" hash is").next().unwrap_or_default())
+        let bad = verify_objects(objects, &expected).first_break.expect("bad");
+        format!("{}: {}", bad.location, bad.reason.split(" hash is").next().unwrap_or_default())
     });
     insta::assert_snapshot!(said.join("\n"), @"
     000000/000000003.jsonl: it is missing: an earlier verification saw it, and the log ends with 2
@@ -143,17 +143,25 @@ fn a_cut_tail_and_a_chain_written_anew_are_found_by_an_earlier_head() {
         head: Some(ChainHead { seq: 1, ..head }),
         ..expect_one_year("2027-01-02T12:00:00Z")
     };
-    assert!(verify_objects(&whole[1..], &old).bad.is_some_and(|bad| bad.why.contains("newer")));
+    assert!(
+        verify_objects(&whole[1..], &old)
+            .first_break
+            .is_some_and(|bad| bad.reason.contains("newer"))
+    );
 }
 
 #[test]
 fn what_was_let_go_is_no_gap_and_what_was_taken_away_before_its_time_is() {
     let whole = build_objects(&[1, 1, 1]);
     // The first object is of 1 January 2026 and is kept a year.
-    assert_eq!(verify_objects(&whole[1..], &expect_one_year("2027-01-01T00:00:00Z")).bad, None);
-    let bad =
-        verify_objects(&whole[1..], &expect_one_year("2026-12-31T23:59:59Z")).bad.expect("bad");
-    insta::assert_snapshot!(format!("{}: {}", bad.place, bad.why), @"000000/000000002.jsonl line 1: the object before it is missing: it was written at 2026-01-01T00:00:00Z, and is to be kept longer");
+    assert_eq!(
+        verify_objects(&whole[1..], &expect_one_year("2027-01-01T00:00:00Z")).first_break,
+        None
+    );
+    let bad = verify_objects(&whole[1..], &expect_one_year("2026-12-31T23:59:59Z"))
+        .first_break
+        .expect("bad");
+    insta::assert_snapshot!(format!("{}: {}", bad.location, bad.reason), @"000000/000000002.jsonl line 1: the object before it is missing: it was written at 2026-01-01T00:00:00Z, and is to be kept longer");
 }
 
 #[test]
@@ -165,7 +173,7 @@ fn a_text_of_a_megabyte_and_a_failure_are_recorded_in_bounds() {
     };
     let (bytes, _) = encode_object(1, &sample_run("r", NOW), &[entry], ChainTip::genesis());
     assert!(bytes.len() < 4000, "{}", bytes.len());
-    assert_eq!(verify_objects(&[(1, bytes)], &expect_one_year(NOW)).bad, None);
+    assert_eq!(verify_objects(&[(1, bytes)], &expect_one_year(NOW)).first_break, None);
 }
 
 #[test]
@@ -281,12 +289,12 @@ proptest! {
     ) {
         let objects = build_objects(&counts);
         let verdict = verify_objects(&objects, &expect_one_year(NOW));
-        prop_assert_eq!(&verdict.bad, &None);
+        prop_assert_eq!(&verdict.first_break, &None);
         // With the head that an earlier verification printed, so that a cut tail is found as well.
         let head = verdict.head.and_then(|head| head.parse().ok());
         let held = ChainExpectation { head, ..expect_one_year(NOW) };
         if let Some(changed) = apply_tamper(&objects, &how) {
-            prop_assert!(verify_objects(&changed, &held).bad.is_some(), "{:?}", how);
+            prop_assert!(verify_objects(&changed, &held).first_break.is_some(), "{:?}", how);
         }
     }
 }

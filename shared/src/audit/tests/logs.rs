@@ -106,7 +106,7 @@ fn list_response(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
 
 async fn verify_unbroken(log: &AuditLog) -> ChainVerification {
     let verdict = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read");
-    assert_eq!(verdict.bad, None);
+    assert_eq!(verdict.first_break, None);
     verdict
 }
 
@@ -203,7 +203,7 @@ async fn writers_at_once_make_one_chain_and_lose_nothing() {
             .await
             .expect("it is read")
             .into_iter()
-            .map(|r| r.run)
+            .map(|r| r.run_id)
             .collect();
         assert_eq!(runs.len(), 50, "none is written twice or lost");
     }
@@ -259,10 +259,14 @@ async fn what_is_not_ours_among_the_records_is_named() {
         let path = root.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::write(&path, "x").expect("written");
-        let bad =
-            log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
+        let bad = log
+            .verify_chain(&expect_one_year(NOW))
+            .await
+            .expect("it is read")
+            .first_break
+            .expect("bad");
         let found = name.strip_suffix("/x").map_or_else(|| name.to_owned(), |n| format!("{n}/"));
-        assert_eq!(bad.place, root.path().join(&found).display().to_string(), "{name}");
+        assert_eq!(bad.location, root.path().join(&found).display().to_string(), "{name}");
         std::fs::remove_file(&path).expect("removed");
         let _ = std::fs::remove_dir(root.path().join("audit/7"));
     }
@@ -325,10 +329,10 @@ async fn what_is_older_than_kept_is_found_from_the_oldest_and_never_the_newest()
     log.delete_object(1).await.expect("removed");
     let late =
         log.verify_chain(&expect_one_year("2027-06-01T00:00:00Z")).await.expect("it is read");
-    assert_eq!((late.bad, late.objects), (None, 2), "what was let go is no gap");
+    assert_eq!((late.first_break, late.objects), (None, 2), "what was let go is no gap");
     let late =
         log.verify_chain(&expect_one_year("2027-06-01T00:00:00Z")).await.expect("it is read");
-    assert_eq!((late.bad, late.objects), (None, 2), "what was let go is no gap");
+    assert_eq!((late.first_break, late.objects), (None, 2), "what was let go is no gap");
     assert_eq!(
         log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author())
             .await
@@ -345,11 +349,11 @@ fn step_outcome(asset: &str, result: Step) -> StepOutcome {
     StepOutcome {
         asset: asset.into(),
         action: "dump".into(),
-        because: "it is due".into(),
+        reason: "it is due".into(),
         operation: crate::plan::Operation::Backup,
         result,
         kind: None,
-        made: None,
+        artifact: None,
     }
 }
 
@@ -370,15 +374,25 @@ async fn finish_audited_run(directory: &str, dry_run: bool, host: bool) -> RunRe
         user: Some("ana".into()),
     };
     let mut report = RunReport::new("dump", &world);
-    let made =
-        Artifact { what: "a.dump".into(), place: "/b".into(), bytes: Some(7), seconds: Some(2.0) };
+    let made = Artifact {
+        key: "a.dump".into(),
+        location: "/b".into(),
+        bytes: Some(7),
+        seconds: Some(2.0),
+    };
     report.outcomes = vec![
-        StepOutcome { made: Some(made), ..step_outcome("main/a", Step::Done("stored".into())) },
+        StepOutcome { artifact: Some(made), ..step_outcome("main/a", Step::Done("stored".into())) },
         step_outcome("main/b", Step::Failed("refused".into())),
         step_outcome("main/c", Step::Unfinished),
         step_outcome("main/d", Step::Deferred("busy".into())),
     ];
-    report.push_finding(Finding::new(Severity::Warning, "a", FindingCode::Stale, "why", "mend"));
+    report.push_finding(Finding::new(
+        Severity::Warning,
+        "a",
+        FindingCode::BackupStale,
+        "why",
+        "mend",
+    ));
     finish_run(&world, report, RunTimer::start(&aws, &RunRequest::full_run())).await
 }
 
@@ -397,11 +411,11 @@ async fn a_run_records_what_it_did_and_what_failed() {
     let told: Vec<_> = records
         .iter()
         .map(|r| {
-            let made = r.entry.made.as_ref().map_or("-", |m| m.what.as_str());
+            let made = r.entry.artifact.as_ref().map_or("-", |m| m.key.as_str());
             let user = r.user.as_deref().unwrap_or("-");
             format!(
                 "{} {user} {} {:?} {} {made}",
-                r.by, r.entry.asset, r.entry.result, r.entry.detail
+                r.function, r.entry.asset, r.entry.result, r.entry.detail
             )
         })
         .collect();
@@ -415,8 +429,8 @@ async fn what_can_not_be_recorded_is_a_critical_finding_of_the_run() {
     let file = root.path().join("file");
     std::fs::write(&file, "").expect("written");
     let found = |report: &RunReport| {
-        let found = report.findings.iter().find(|f| f.what == FindingCode::NotRecorded);
-        found.map(|f| (f.severity, f.asset.clone(), f.why.clone(), f.mend.clone()))
+        let found = report.findings.iter().find(|f| f.code == FindingCode::AuditWriteFailed);
+        found.map(|f| (f.severity, f.asset.clone(), f.message.clone(), f.hint.clone()))
     };
     let report = finish_audited_run(&file.display().to_string(), false, true).await;
     let (severity, asset, _, mend) = found(&report).expect("a finding");
@@ -492,15 +506,23 @@ async fn what_is_not_signed_is_no_record_and_neither_stops_nor_ends_the_log() {
     assert_eq!(append("s", NOW).await.seq, 6);
     assert_eq!(append("t", NOW).await.seq, 7);
     let read = log.records_since(parse_time("2026-11-01T00:00:00Z")).await.expect("it is read");
-    let runs: Vec<_> = read.iter().map(|r| (r.seq, r.run.as_str())).collect();
+    let runs: Vec<_> = read.iter().map(|r| (r.seq, r.run_id.as_str())).collect();
     assert_eq!(runs, [(1, "r"), (6, "s"), (7, "t")]);
     assert_eq!(
         log.objects_older_than(parse_time("2026-11-19T00:00:00Z")).await.expect("it is read"),
         [1]
     );
 
-    let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
-    assert!(bad.place.ends_with("000000000.jsonl") && bad.why.contains("not signed"), "{bad:?}");
+    let bad = log
+        .verify_chain(&expect_one_year(NOW))
+        .await
+        .expect("it is read")
+        .first_break
+        .expect("bad");
+    assert!(
+        bad.location.ends_with("000000000.jsonl") && bad.reason.contains("not signed"),
+        "{bad:?}"
+    );
     for seq in [0, 2, 3, 4, 5, 999_999_999] {
         std::fs::remove_file(folder(seq).join(format!("{seq:09}.jsonl"))).expect("removed");
     }
@@ -508,8 +530,13 @@ async fn what_is_not_signed_is_no_record_and_neither_stops_nor_ends_the_log() {
     assert_eq!(verify_unbroken(&log).await.records, 3);
     // One of ours that is taken away is missed all the same.
     std::fs::remove_file(folder(6).join("000000006.jsonl")).expect("removed");
-    let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
-    assert!(bad.place.contains("000000007") && bad.why.contains("not chained"), "{bad:?}");
+    let bad = log
+        .verify_chain(&expect_one_year(NOW))
+        .await
+        .expect("it is read")
+        .first_break
+        .expect("bad");
+    assert!(bad.location.contains("000000007") && bad.reason.contains("not chained"), "{bad:?}");
 }
 
 #[tokio::test]
@@ -535,8 +562,13 @@ async fn without_signatures_a_made_up_number_does_not_wedge_the_log() {
             .seq,
         2
     );
-    let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
-    assert!(bad.why.contains("999999999"), "{bad:?}");
+    let bad = log
+        .verify_chain(&expect_one_year(NOW))
+        .await
+        .expect("it is read")
+        .first_break
+        .expect("bad");
+    assert!(bad.reason.contains("999999999"), "{bad:?}");
 }
 
 #[tokio::test]

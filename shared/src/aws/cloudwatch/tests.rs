@@ -32,7 +32,7 @@ fn sample_data_point(n: usize) -> MetricDataPoint {
     let dimensions = vec![("Policy", "acme".to_owned()), ("Asset", format!("a-{n}"))];
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
     let value = n as f64;
-    MetricDataPoint { name: "PointAge", unit: "Seconds", dimensions, value }
+    MetricDataPoint { name: "BackupAge", unit: "Seconds", dimensions, value }
 }
 
 /// The names of the assets in each call that puts values.
@@ -71,7 +71,7 @@ async fn a_value_is_put_whole() {
             let one = &r.metric_data()[0];
             let dimensions = one.dimensions().iter().map(|d| (d.name(), d.value()));
             r.namespace() == Some("Holdfast")
-                && (one.metric_name(), one.value()) == (Some("PointAge"), Some(7.0))
+                && (one.metric_name(), one.value()) == (Some("BackupAge"), Some(7.0))
                 && one.unit() == Some(&StandardUnit::Seconds)
                 && one.timestamp().map(DateTime::secs) == Some(parse_time(NOW).as_second())
                 && dimensions.eq([(Some("Policy"), Some("acme")), (Some("Asset"), Some("a-7"))])
@@ -122,7 +122,7 @@ async fn one_value_that_cloudwatch_does_not_take_keeps_no_other_from_being_put()
     let error = error.expect_err("three are refused");
     assert_eq!(*taken.lock().expect("a lock"), 1_199);
     assert!(
-        error.to_string().starts_with("put 3 of 1202 metric values: PointAge is NaN"),
+        error.to_string().starts_with("put 3 of 1202 metric values: BackupAge is NaN"),
         "{error}"
     );
 }
@@ -163,7 +163,7 @@ fn wanted_alarm() -> MetricAlarm {
         name: "acme-age".into(),
         description: "old".into(),
         namespace: "Holdfast".into(),
-        metric: "PointAge".into(),
+        metric: "BackupAge".into(),
         dimensions: [("Policy", "acme"), ("Group", "fleet")]
             .map(|(k, v)| (k.into(), v.into()))
             .into(),
@@ -253,7 +253,7 @@ fn an_alarm_equals_what_is_wanted_only_when_every_setting_does() {
         ("a unit", alarm_as_set(&wanted_alarm()).unit(StandardUnit::Count)),
         ("dimensions", alarm_as_set(&wanted_alarm()).set_dimensions(None)),
         ("description", alarm_as_set(&wanted_alarm()).alarm_description("older")),
-        ("metric", alarm_as_set(&wanted_alarm()).metric_name("OffsiteAge")),
+        ("metric", alarm_as_set(&wanted_alarm()).metric_name("OffsiteCopyAge")),
         ("an expression instead of a metric", alarm_as_set(&wanted_alarm()).set_metric_name(None)),
     ];
     for (case, alarm) in other {

@@ -115,7 +115,7 @@ pub(super) fn point_from_snapshot(s: &DbSnapshot) -> Option<RecoveryPoint> {
         arn: owned_or_empty(s.db_snapshot_arn()),
         database: owned_or_empty(s.db_instance_identifier()),
         resource_id: resource_id(s.dbi_resource_id(), &marks, is_copy),
-        family: DatabaseKind::Instance,
+        kind: DatabaseKind::Instance,
         automated: s.snapshot_type() == Some("automated"),
         data_time: taken.and_then(timestamp_from_sdk).filter(|_| state == RecoveryPointState::Good),
         started: s.snapshot_create_time().and_then(timestamp_from_sdk),
@@ -125,7 +125,7 @@ pub(super) fn point_from_snapshot(s: &DbSnapshot) -> Option<RecoveryPoint> {
         kms_key: s.kms_key_id().map(str::to_owned),
         option_group: s.option_group_name().map(str::to_owned),
         source_arn: source,
-        marks,
+        tags: marks,
     })
 }
 
@@ -148,7 +148,7 @@ pub(super) fn point_from_cluster_snapshot(s: &DbClusterSnapshot) -> Option<Recov
         arn: owned_or_empty(s.db_cluster_snapshot_arn()),
         database: owned_or_empty(s.db_cluster_identifier()),
         resource_id: resource_id(s.db_cluster_resource_id(), &marks, is_copy),
-        family: DatabaseKind::Cluster,
+        kind: DatabaseKind::Cluster,
         automated: s.snapshot_type() == Some("automated"),
         data_time: taken.filter(|_| state == RecoveryPointState::Good),
         started: s.snapshot_create_time().and_then(timestamp_from_sdk),
@@ -158,6 +158,6 @@ pub(super) fn point_from_cluster_snapshot(s: &DbClusterSnapshot) -> Option<Recov
         kms_key: s.kms_key_id().map(str::to_owned),
         option_group: None,
         source_arn: source,
-        marks,
+        tags: marks,
     })
 }

@@ -341,7 +341,7 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
         "",
     ] {
         let said = match rds.find_snapshot_by_arn(arn).await {
-            Ok(Some(point)) => format!("{:?} {}", point.family, point.database),
+            Ok(Some(point)) => format!("{:?} {}", point.kind, point.database),
             Ok(None) => "none".into(),
             Err(e) => format!("{e}; {}", e.hint()),
         };
@@ -572,7 +572,7 @@ async fn deleting_what_is_gone_is_done_and_what_is_refused_is_an_error() {
         model::parse_time("2026-11-20T02:00:00Z"),
     );
     let cleared = |family| {
-        let point = RecoveryPoint { family, ..point.clone() };
+        let point = RecoveryPoint { kind: family, ..point.clone() };
         DeletionPermit::new(point, model::parse_time("2026-11-20T12:00:00Z"))
     };
     let gone = [

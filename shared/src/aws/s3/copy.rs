@@ -21,11 +21,11 @@ const MAX_SINGLE_COPY_BYTES: u64 = 5 << 30;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CopyObject {
     /// The bucket that it is in.
-    pub from: String,
+    pub source_bucket: String,
     /// The object as it was seen: copied only while it still is that.
     pub object: S3Object,
     /// The bucket that it goes to.
-    pub to: String,
+    pub destination_bucket: String,
     /// KMS key that the copy is encrypted with; without it the bucket's default encryption decides.
     pub kms_key: Option<String>,
 }
@@ -38,7 +38,7 @@ impl crate::plan::Operates for CopyObject {
 
 impl fmt::Display for CopyObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, object, to, .. } = self;
+        let Self { source_bucket: from, object, destination_bucket: to, .. } = self;
         write!(f, "copy s3://{from}/{} ({} bytes) to s3://{to}", object.key, object.size)
     }
 }
@@ -151,7 +151,7 @@ impl S3Client {
     /// Whether an object is encrypted with a key of the customer's own: neither a list nor a refused copy says so, and HEAD
     /// answers without words. A read of one byte is refused with this code.
     async fn needs_customer_key(&self, order: &CopyObject) -> bool {
-        let CopyObject { from, object, .. } = order;
+        let CopyObject { source_bucket: from, object, .. } = order;
         let request = self.client.get_object().bucket(from).key(&object.key).range("bytes=0-0");
         let read = request.if_match(keys::quoted_etag(&object.etag)).send().await;
         read.is_err_and(|e| e.code() == Some("InvalidRequest"))
@@ -161,7 +161,7 @@ impl S3Client {
         &self,
         order: &CopyObject,
     ) -> Result<ObjectCopyResult, OperationError> {
-        let CopyObject { from, object, to, kms_key } = order;
+        let CopyObject { source_bucket: from, object, destination_bucket: to, kms_key } = order;
         let request = self.client.copy_object().bucket(to).key(&object.key);
         let answer = request
             .copy_source(keys::encode_copy_source(from, &object.key))
@@ -192,7 +192,7 @@ impl S3Client {
         order: &CopyObject,
         made: ObjectCopyResult,
     ) -> Result<ObjectChecksum, OperationError> {
-        let CopyObject { from, object, to, .. } = order;
+        let CopyObject { source_bucket: from, object, destination_bucket: to, .. } = order;
         let Some(head) = self.head_object(to, &object.key).await? else {
             return Err(copy_error(order, "S3 said that it is done, and it is not there"));
         };

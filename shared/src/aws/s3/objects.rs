@@ -27,7 +27,7 @@ pub struct S3Object {
     /// When this version of it was written.
     pub modified: Timestamp,
     /// Its storage class.
-    pub class: String,
+    pub storage_class: String,
     /// Whether a copy of it was restored from its archive class, for some days.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub restored: bool,
@@ -36,7 +36,7 @@ pub struct S3Object {
 impl S3Object {
     /// Whether it must be restored from an archive before it can be read or copied.
     pub fn is_archived(&self) -> bool {
-        matches!(self.class.as_str(), "GLACIER" | "DEEP_ARCHIVE") && !self.restored
+        matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE") && !self.restored
     }
 }
 
@@ -269,7 +269,7 @@ fn objects_from_page(
             size: u64::try_from(o.size()?).ok()?,
             etag: keys::unquoted_etag(o.e_tag().unwrap_or_default()),
             modified: o.last_modified().and_then(timestamp_from_sdk)?,
-            class: o.storage_class().map_or("STANDARD", |c| c.as_str()).to_owned(),
+            storage_class: o.storage_class().map_or("STANDARD", |c| c.as_str()).to_owned(),
             restored: o.restore_status().is_some_and(|r| {
                 r.is_restore_in_progress() != Some(true) && r.restore_expiry_date().is_some()
             }),
@@ -291,7 +291,7 @@ pub(super) fn metadata_from_head(
             size: u64::try_from(head.content_length()?).ok()?,
             etag: keys::unquoted_etag(head.e_tag().unwrap_or_default()),
             modified: head.last_modified().and_then(timestamp_from_sdk)?,
-            class: head.storage_class().map_or("STANDARD", |c| c.as_str()).to_owned(),
+            storage_class: head.storage_class().map_or("STANDARD", |c| c.as_str()).to_owned(),
             // `ongoing-request="false", expiry-date="..."`, a header of S3's own form.
             restored: head.restore().is_some_and(|r| r.contains("ongoing-request=\"false\"")),
         })

@@ -82,7 +82,7 @@ mod tests {
                 size: 1,
                 etag: String::new(),
                 modified: Timestamp::UNIX_EPOCH,
-                class: "STANDARD".into(),
+                storage_class: "STANDARD".into(),
                 restored: false,
             })
             .collect();
@@ -127,7 +127,7 @@ mod tests {
             size: 1,
             etag: String::new(),
             modified: Timestamp::UNIX_EPOCH,
-            class: "STANDARD".into(),
+            storage_class: "STANDARD".into(),
             restored: false,
         };
         let pages = vec![Ok(vec![object("b")]), Ok(vec![object("a")])];

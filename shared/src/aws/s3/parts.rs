@@ -41,7 +41,7 @@ impl S3Client {
         order: &CopyObject,
         within: Option<Duration>,
     ) -> Result<ObjectCopyResult, OperationError> {
-        let CopyObject { from, object, .. } = order;
+        let CopyObject { source_bucket: from, object, .. } = order;
         let (head, tags) = futures_util::try_join!(
             source.head_object(from, &object.key),
             source.source_tagging(order)
@@ -66,7 +66,8 @@ impl S3Client {
     /// The source's tags as `x-amz-tagging` takes them. Asked for always: without the permission S3 does not even say
     /// that there are any, and they would be lost in silence.
     async fn source_tagging(&self, order: &CopyObject) -> Result<Option<String>, OperationError> {
-        let request = self.client.get_object_tagging().bucket(&order.from).key(&order.object.key);
+        let request =
+            self.client.get_object_tagging().bucket(&order.source_bucket).key(&order.object.key);
         let answer = request.send().await.map_err(|e| order.to_operation_error(&e))?;
         let mut out = String::new();
         for tag in answer.tag_set() {
@@ -86,7 +87,7 @@ impl S3Client {
         head: &HeadObjectOutput,
         tags: Option<String>,
     ) -> Result<String, OperationError> {
-        let CopyObject { object, to, kms_key, .. } = order;
+        let CopyObject { object, destination_bucket: to, kms_key, .. } = order;
         let text = |s: Option<&str>| s.map(str::to_owned);
         let expires = head.expires_string();
         let expires = expires.and_then(|e| DateTime::from_str(e, Format::HttpDate).ok());
@@ -120,7 +121,7 @@ impl S3Client {
         order: &CopyObject,
         upload: &str,
     ) -> Result<ObjectCopyResult, OperationError> {
-        let CopyObject { object, to, .. } = order;
+        let CopyObject { object, destination_bucket: to, .. } = order;
         let parts =
             stream::iter(part_ranges(object.size)).map(|p| self.copy_part(order, upload, p));
         let copied: Vec<CompletedPart> = parts.buffered(MAX_CONCURRENT_PARTS).try_collect().await?;
@@ -147,7 +148,7 @@ impl S3Client {
         upload: &str,
         (number, first, last): PartRange,
     ) -> Result<CompletedPart, OperationError> {
-        let CopyObject { from, object, to, .. } = order;
+        let CopyObject { source_bucket: from, object, destination_bucket: to, .. } = order;
         let request = self.client.upload_part_copy().bucket(to).key(&object.key);
         let answer = request
             .upload_id(upload)
@@ -181,7 +182,7 @@ impl S3Client {
         upload: &str,
         why: OperationError,
     ) -> OperationError {
-        let request = self.client.abort_multipart_upload().bucket(&order.to);
+        let request = self.client.abort_multipart_upload().bucket(&order.destination_bucket);
         match request.key(&order.object.key).upload_id(upload).send().await {
             Ok(_) => why,
             Err(e) => {

@@ -45,7 +45,10 @@ async fn list_keys(s3: &S3Client) -> Result<Vec<String>, OperationError> {
     let mut objects = s3.list_objects("backups", "pg/");
     let mut keys = Vec::new();
     while let Some(object) = objects.next().await? {
-        keys.push(format!("{} {} {} {}", object.key, object.size, object.etag, object.class));
+        keys.push(format!(
+            "{} {} {} {}",
+            object.key, object.size, object.etag, object.storage_class
+        ));
     }
     Ok(keys)
 }
@@ -136,7 +139,7 @@ fn listed_object(size: u64) -> S3Object {
         size,
         etag: "e".into(),
         modified: jiff::Timestamp::UNIX_EPOCH,
-        class: "STANDARD".into(),
+        storage_class: "STANDARD".into(),
         restored: false,
     }
 }
@@ -235,7 +238,7 @@ async fn an_archived_object_that_is_restored_is_none_while_it_lasts() {
 #[test]
 fn an_archived_object_is_told_by_its_class() {
     let classes = ["STANDARD", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "STANDARD_IA"];
-    let archived =
-        classes.map(|class| S3Object { class: class.into(), ..listed_object(1) }.is_archived());
+    let archived = classes
+        .map(|class| S3Object { storage_class: class.into(), ..listed_object(1) }.is_archived());
     assert_eq!(archived, [false, true, false, true, false]);
 }

@@ -80,9 +80,9 @@ fn check_regions(policy: &Policy, say: ErrorSink<'_>) {
         }
     }
     for (name, group) in &policy.postgres {
-        let more = group.also_stored.iter().enumerate();
-        let more = more.map(|(i, s)| (format!("/postgres/{name}/also_stored/{i}"), s));
-        let stored = [(format!("/postgres/{name}/stored"), &group.stored)];
+        let more = group.copies.iter().enumerate();
+        let more = more.map(|(i, s)| (format!("/postgres/{name}/copies/{i}"), s));
+        let stored = [(format!("/postgres/{name}/storage"), &group.storage)];
         for (at, store) in stored.into_iter().chain(more) {
             // Azure's and other endpoints' regions are names of their own.
             if let Some(bucket) = store.bucket.as_ref().filter(|_| store.endpoint.is_none()) {

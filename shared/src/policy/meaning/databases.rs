@@ -15,10 +15,10 @@ pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
     for (name, group) in &policy.databases {
         let at = format!("/databases/{name}");
         check_selection(group, &at, say);
-        for (i, id) in group.select.ids.iter().enumerate() {
+        for (i, id) in group.select.identifiers.iter().enumerate() {
             if let Some(other) = named.insert(id, name) {
                 say(
-                    format!("{at}/select/ids/{i}"),
+                    format!("{at}/select/identifiers/{i}"),
                     format!("\"{id}\" is already in the group \"{other}\""),
                 );
             }
@@ -52,33 +52,35 @@ pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
 /// Identifiers and patterns that can match something. RDS keeps identifiers in lower case, so `Orders` never does.
 fn check_selection(group: &DatabaseGroup, at: &str, say: ErrorSink<'_>) {
     let select = &group.select;
-    if select.ids.is_empty() && select.like.is_empty() && select.tags.is_empty() {
+    if select.identifiers.is_empty() && select.include.is_empty() && select.tags.is_empty() {
         say(format!("{at}/select"), "this selects nothing: write ids, like or tags".into());
     }
-    for (key, ids) in [("ids", &select.ids), ("except", &select.except)] {
+    for (key, ids) in [("identifiers", &select.identifiers), ("exclude", &select.exclude)] {
         for (i, id) in ids.iter().enumerate() {
             if let Err(why) = check_db_identifier(id) {
                 say(format!("{at}/select/{key}/{i}"), why);
             }
         }
     }
-    for (i, id) in select.except.iter().enumerate().filter(|(_, id)| select.ids.contains(id)) {
+    for (i, id) in
+        select.exclude.iter().enumerate().filter(|(_, id)| select.identifiers.contains(id))
+    {
         let why = format!("\"{id}\" stands under ids too, and except always wins: take one out");
-        say(format!("{at}/select/except/{i}"), why);
+        say(format!("{at}/select/exclude/{i}"), why);
     }
-    for (i, glob) in select.like.iter().enumerate() {
+    for (i, glob) in select.include.iter().enumerate() {
         let (text, lower) = (glob.as_str(), glob.as_str().to_lowercase());
         if text != lower {
             let why = format!("RDS keeps identifiers in lower case: write \"{lower}\"");
-            say(format!("{at}/select/like/{i}"), why);
+            say(format!("{at}/select/include/{i}"), why);
         }
     }
 }
 
 /// A hold that names nothing holds nothing.
 fn check_holds(group: &DatabaseGroup, at: &str, say: ErrorSink<'_>) {
-    for (i, hold) in group.holds.iter().enumerate() {
-        let at = format!("{at}/holds/{i}");
+    for (i, hold) in group.legal_holds.iter().enumerate() {
+        let at = format!("{at}/legal_holds/{i}");
         let lower = hold.to_lowercase();
         if let Some(id) = hold.strip_prefix("arn:").and_then(|_| hold.split("snapshot:").nth(1)) {
             say(at, format!("this is an ARN: write the snapshot's identifier alone, \"{id}\""));

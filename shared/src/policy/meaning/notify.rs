@@ -302,7 +302,7 @@ mod tests {
 
     fn policy_errors(notify: &str) -> String {
         let text = format!(
-            "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  shop: {{ databases: [shop], stored: {{ directory: /b }} }}\nnotify:\n{notify}"
+            "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  shop: {{ databases: [shop], storage: {{ directory: /b }} }}\nnotify:\n{notify}"
         );
         match Policy::parse(&text) {
             Ok(_) => "none".into(),

@@ -58,9 +58,9 @@ fn check_unique_destinations(policy: &Policy, say: ErrorSink<'_>) {
         let (other, known) = *first.entry((account, &d.region)).or_insert((name, d));
         let same = known.role == d.role
             && known.kms_key == d.kms_key
-            && known.transfer_key == d.transfer_key
+            && known.reencrypt_kms_key == d.reencrypt_kms_key
             && known.option_groups == d.option_groups
-            && known.in_flight == d.in_flight;
+            && known.max_concurrent_copies == d.max_concurrent_copies;
         if !same {
             let why = format!(
                 "\"{other}\" is the same region of the same account with other settings: let the copy rules name one of the two"
@@ -117,8 +117,8 @@ fn check_destination(policy: &Policy, name: &Name, d: &CopyDestination, say: Err
         check_arn_region(key, region, "the destination's", &at, say);
         check_arn_account(key, account.as_str(), &at, say);
     }
-    if let Some(key) = &d.transfer_key {
-        let at = format!("{at}/transfer_key");
+    if let Some(key) = &d.reencrypt_kms_key {
+        let at = format!("{at}/reencrypt_kms_key");
         check_arn_service(key, "kms", "a key", &at, say);
         check_arn_region(key, &home.region, "home's", &at, say);
         check_arn_account(key, home.account.as_str(), &at, say);

@@ -116,13 +116,13 @@ fn is_age_recipient(text: &str) -> bool {
 }
 
 fn check_format(group: &PostgresGroup, dump: &DumpRule, at: &str, say: ErrorSink<'_>) {
-    if dump.deduplicate && !matches!(dump.format, DumpFormat::Custom | DumpFormat::Plain) {
+    if dump.skip_unchanged && !matches!(dump.format, DumpFormat::Custom | DumpFormat::Plain) {
         let why = "only dumps of `format: custom` and `plain` can be compared";
-        say(format!("{at}/deduplicate"), why.into());
+        say(format!("{at}/skip_unchanged"), why.into());
     }
-    if dump.deduplicate && stores_with_keys(group).any(|(_, store)| store.lock.is_some()) {
+    if dump.skip_unchanged && stores_with_keys(group).any(|(_, store)| store.lock.is_some()) {
         let why = "each point of a store with `lock` is locked for itself: leave out one of them";
-        say(format!("{at}/deduplicate"), why.into());
+        say(format!("{at}/skip_unchanged"), why.into());
     }
     if dump.level.is_some_and(|l| l.get() > 9) && dump.compress == DumpCompression::Gzip {
         say(format!("{at}/level"), "gzip has levels 1 to 9".into());
@@ -214,9 +214,9 @@ fn check_key_templates(group: &PostgresGroup, at: &str, say: ErrorSink<'_>) {
 }
 
 fn stores_with_keys(group: &PostgresGroup) -> impl Iterator<Item = (String, &StoreConfig)> {
-    let more = group.also_stored.iter().enumerate();
-    iter::once(("stored".to_owned(), &group.stored))
-        .chain(more.map(|(i, s)| (format!("also_stored/{i}"), s)))
+    let more = group.copies.iter().enumerate();
+    iter::once(("storage".to_owned(), &group.storage))
+        .chain(more.map(|(i, s)| (format!("copies/{i}"), s)))
 }
 
 /// A place belongs to one group: what lies under another's prefix would be judged as its own, and cleaned up by its runs.
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn test_restores_run_in_one_place_and_on_production_only_in_words() {
-        let rest = "databases: [a], host: db, stored: {directory: /b}, dumps: {manual: {keep: {newest: 1}}}";
+        let rest = "databases: [a], host: db, storage: {directory: /b}, dumps: {manual: {keep: {newest: 1}}}";
         for (scratch, said) in [
             ("{production: true, host: other}", "one place"),
             ("{directory: /x, production: true}", "one place"),
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_database_that_no_server_can_have_is_found_before_the_run() {
-        let rest = "stored: {directory: /b}, dumps: {manual: {keep: {newest: 1}}}";
+        let rest = "storage: {directory: /b}, dumps: {manual: {keep: {newest: 1}}}";
         for (name, said) in
             [("\"a\\0b\"", "zero byte"), ("\"\"", "empty"), (&"x".repeat(64), "63 bytes")]
         {
@@ -328,7 +328,7 @@ mod tests {
         let parse = |one: &str, two: &str| {
             let group = |stored: &str| {
                 format!(
-                    "{{databases: [a], stored: {stored}, dumps: {{manual: {{keep: {{newest: 1}}}}}}}}"
+                    "{{databases: [a], storage: {stored}, dumps: {{manual: {{keep: {{newest: 1}}}}}}}}"
                 )
             };
             let text = format!(
@@ -365,7 +365,7 @@ mod tests {
     fn a_secret_key_in_the_place_of_a_recipient_is_not_told() {
         let encrypt = "encrypt: {age: [AGE-SECRET-KEY-1QQPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQS4K5VY7]}";
         let said = policy_errors(&format!(
-            "{{databases: [a], stored: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 1}}, {encrypt}}}}}}}"
+            "{{databases: [a], storage: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 1}}, {encrypt}}}}}}}"
         ));
         assert!(said.contains("make a new pair") && !said.contains("QQPQYQSZ"), "{said}");
     }

@@ -24,7 +24,7 @@ fn postgres_group(rest: &str) -> String {
 
 /// A group of `postgres` whose dumps lie here.
 fn postgres_store(store: &str) -> String {
-    postgres_group(&format!("stored: {{ {store} }}"))
+    postgres_group(&format!("storage: {{ {store} }}"))
 }
 
 /// A channel of `notify`.
@@ -34,18 +34,19 @@ fn notify_channel(channel: &str) -> String {
     ))
 }
 
-const DAILY: &str = "daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }";
+const DAILY: &str = "daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 7d } }";
 const KEY: &str = "arn:aws:kms:eu-west-2:111122223333:key/1";
 
 fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
-    let ids = "select: { ids: [a] }";
+    let ids = "select: { identifiers: [a] }";
     let snapshot = |s: &str| database_group(&format!("{ids}, snapshots: {{ {s} }}"));
     let keep = |keep: &str| snapshot(&format!("daily: {{ keep: {keep} }}"));
     let destination = |d: &str| with_header(&format!("destinations: {{ dr: {{ {d} }} }}\n"));
     let alarm = |a: &str| {
-        with_header(&format!("alarms: {{ acme-backup-x: {{ watch: point-age, {a} }} }}\n"))
+        with_header(&format!("alarms: {{ acme-backup-x: {{ metric: backup-age, {a} }} }}\n"))
     };
-    let when = |cron: &str| snapshot(&format!("daily: {{ when: {cron}, keep: {{ for: 7d }} }}"));
+    let when =
+        |cron: &str| snapshot(&format!("daily: {{ schedule: {cron}, keep: {{ for: 7d }} }}"));
     vec![
         // The head of the file.
         ("holdfast: 99\ncompany: acme\nid: host-1\n".into(), "1:1: holdfast", "1 is the most"),
@@ -84,29 +85,53 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
             "it has no @",
         ),
         // Databases.
-        (database_group("select: { ids: [Orders] }"), "select.ids[0]", "write \"orders\""),
-        (database_group("select: { ids: [t--a] }"), "select.ids[0]", "can't be an identifier"),
-        (database_group("select: { ids: [orders-*] }"), "select.ids[0]", "write it under like"),
-        (database_group("select: { ids: orders }"), "select.ids", "write [\"orders\"]"),
         (
-            database_group("select: { like: [\"Orders-*\"] }"),
-            "select.like[0]",
+            database_group("select: { identifiers: [Orders] }"),
+            "select.identifiers[0]",
+            "write \"orders\"",
+        ),
+        (
+            database_group("select: { identifiers: [t--a] }"),
+            "select.identifiers[0]",
+            "can't be an identifier",
+        ),
+        (
+            database_group("select: { identifiers: [orders-*] }"),
+            "select.identifiers[0]",
+            "write it under like",
+        ),
+        (
+            database_group("select: { identifiers: orders }"),
+            "select.identifiers",
+            "write [\"orders\"]",
+        ),
+        (
+            database_group("select: { include: [\"Orders-*\"] }"),
+            "select.include[0]",
             "write \"orders-*\"",
         ),
-        (database_group("select: { like: [\"*\"] }"), "select.like[0]", "would select everything"),
         (
-            database_group("select: { ids: [a], except: [a] }"),
-            "select.except[0]",
+            database_group("select: { include: [\"*\"] }"),
+            "select.include[0]",
+            "would select everything",
+        ),
+        (
+            database_group("select: { identifiers: [a], exclude: [a] }"),
+            "select.exclude[0]",
             "except always wins",
         ),
         (
             database_group(&format!(
-                "{ids}, holds: [\"arn:aws:rds:eu-west-1:1:snapshot:keep-me\"]"
+                "{ids}, legal_holds: [\"arn:aws:rds:eu-west-1:1:snapshot:keep-me\"]"
             )),
-            "holds[0]",
+            "legal_holds[0]",
             "alone, \"keep-me\"",
         ),
-        (database_group(&format!("{ids}, holds: [Keep-Me]")), "holds[0]", "write \"keep-me\""),
+        (
+            database_group(&format!("{ids}, legal_holds: [Keep-Me]")),
+            "legal_holds[0]",
+            "write \"keep-me\"",
+        ),
         (
             database_group(&format!("{ids}, max_age: 25h")),
             "fleet.max_age",
@@ -163,7 +188,7 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
             "write it inside \"when\"",
         ),
         (snapshot("Daily: { keep: { for: 7d } }"), "fleet.snapshots", "such as \"daily\""),
-        (when("\"0 2 * * *\""), "daily.when", "of: cron, time_zone"),
+        (when("\"0 2 * * *\""), "daily.schedule", "of: cron, time_zone"),
         (when("{ cron: \"@daily\" }"), "when.cron", "\"0 2 * * *\""),
         (when("{ cron: \"cron(0 3 * * ? *)\" }"), "when.cron", "\"0 3 * * *\""),
         (when("{ cron: \"0 0 31 2 *\" }"), "when.cron", "it never comes"),
@@ -172,7 +197,11 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         (keep("{ daily: \"7\" }"), "keep.daily", "write it without quotes"),
         (keep("{}"), "daily.keep", "does not mean \"keep nothing\""),
         // Destinations.
-        (destination("region: eu-west-2, in_flight: 50"), "in_flight", "20 is the most"),
+        (
+            destination("region: eu-west-2, max_concurrent_copies: 50"),
+            "max_concurrent_copies",
+            "20 is the most",
+        ),
         (
             destination(&format!("region: us-east-1, kms_key: \"{KEY}\"")),
             "kms_key",
@@ -206,7 +235,7 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         // Stores.
         (
             postgres_store("bucket: acme-pg, region: fr-par"),
-            "stored.region",
+            "storage.region",
             "or the endpoint of the store",
         ),
         (
@@ -230,7 +259,7 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         (postgres_store("directory: \"s3://acme-pg\""), "directory", "write bucket"),
         (
             postgres_store("bucket: acme-pg, directory: /b"),
-            "stored",
+            "storage",
             "exactly one of bucket, directory, azure",
         ),
         (
@@ -250,31 +279,31 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         ),
         (postgres_store("bucket: acme-pg, bandwidth: 20 mb"), "bandwidth", "\"20MB\""),
         // PostgreSQL.
-        (postgres_group("host: \"[::1]\", stored: { directory: /b }"), "host", "write \"::1\""),
+        (postgres_group("host: \"[::1]\", storage: { directory: /b }"), "host", "write \"::1\""),
         (
-            postgres_group("host: \"db.example.com:5433\", stored: { directory: /b }"),
+            postgres_group("host: \"db.example.com:5433\", storage: { directory: /b }"),
             "host",
             "port: 5433",
         ),
         (
-            postgres_group("host: \"postgres://db.example.com/crm\", stored: { directory: /b }"),
+            postgres_group("host: \"postgres://db.example.com/crm\", storage: { directory: /b }"),
             "host",
             "\"db.example.com\"",
         ),
-        (postgres_group("port: 0, stored: { directory: /b }"), "port", "0 is no port"),
+        (postgres_group("port: 0, storage: { directory: /b }"), "port", "0 is no port"),
         (
-            postgres_group("tls: on, stored: { directory: /b }"),
+            postgres_group("tls: on, storage: { directory: /b }"),
             "tls",
             "disable, prefer, require, verify-full",
         ),
-        (postgres_group("iam: yes, stored: { directory: /b }"), "iam", "write true"),
+        (postgres_group("iam: yes, storage: { directory: /b }"), "iam", "write true"),
         (
-            with_header("postgres: { crm: { databases: ['*'], stored: { directory: /b } } }\n"),
+            with_header("postgres: { crm: { databases: ['*'], storage: { directory: /b } } }\n"),
             "databases[0]",
             "a pattern is no database",
         ),
         (
-            with_header("postgres: { crm: { databases: [a, a], stored: { directory: /b } } }\n"),
+            with_header("postgres: { crm: { databases: [a, a], storage: { directory: /b } } }\n"),
             "databases[1]",
             "stands here twice",
         ),
@@ -293,7 +322,7 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
             "this is an ARN of sqs",
         ),
         (
-            with_header("alarms: { age: { watch: point-age, above: 25h } }\n"),
+            with_header("alarms: { age: { metric: backup-age, above: 25h } }\n"),
             "alarms.age",
             "begins with \"acme-backup-\"",
         ),
@@ -338,28 +367,28 @@ fn each_natural_mistake_is_one_fault_with_its_place_and_what_to_write() {
 
 #[test]
 fn legal_things_that_are_hardly_meant_are_one_warning_each() {
-    let whole = "when: { cron: \"0 2 * * *\" }, keep: { daily: 7 }";
+    let whole = "schedule: { cron: \"0 2 * * *\" }, keep: { daily: 7 }";
     let table = [
-        (postgres_store("directory: ./store"), "stored.directory", "write the whole path"),
-        (postgres_store("bucket: acme-pg, prefix: pg"), "stored.prefix", "\"pg/\" if a folder"),
-        (postgres_store("bucket: acme-pg, region: eu-west-9"), "stored.region", "knows no region"),
+        (postgres_store("directory: ./store"), "storage.directory", "write the whole path"),
+        (postgres_store("bucket: acme-pg, prefix: pg"), "storage.prefix", "\"pg/\" if a folder"),
+        (postgres_store("bucket: acme-pg, region: eu-west-9"), "storage.region", "knows no region"),
         (
             postgres_store("bucket: b-1, endpoint: \"http://minio.lan:9000\""),
-            "stored.endpoint",
+            "storage.endpoint",
             "write https://",
         ),
         (
             postgres_group(&format!(
-                "objectives: {{ max_age: 12h }}, stored: {{ directory: /b }}, dumps: {{ daily: {{ {whole} }} }}"
+                "objectives: {{ max_age: 12h }}, storage: {{ directory: /b }}, dumps: {{ daily: {{ {whole} }} }}"
             )),
             "objectives.max_age",
             "write \"25h\" or more",
         ),
         (
             postgres_group(
-                "stored: { directory: /b }, dumps: { often: { when: { cron: \"*/5 * * * *\" }, keep: { daily: 7 } } }",
+                "storage: { directory: /b }, dumps: { often: { schedule: { cron: \"*/5 * * * *\" }, keep: { daily: 7 } } }",
             ),
-            "often.when.cron",
+            "often.schedule.cron",
             "is due every 5m",
         ),
         (
@@ -395,16 +424,18 @@ fn a_secret_that_stands_in_a_policy_is_never_told_again() {
     let secret = "hunter2horse";
     let webhook = "https://hooks.slack.com/services/T000/B000/hunter2horse";
     let places = [
-        postgres_group(&format!("password: {secret}, stored: {{ directory: /b }}")),
-        postgres_group(&format!("password: {{ {secret} }}, stored: {{ directory: /b }}")),
-        postgres_group(&format!("password: {{ value: {secret} }}, stored: {{ directory: /b }}")),
-        postgres_group(&format!("password: [{secret}], stored: {{ directory: /b }}")),
-        postgres_group(&format!("password: {{ env: \"{secret}!\" }}, stored: {{ directory: /b }}")),
+        postgres_group(&format!("password: {secret}, storage: {{ directory: /b }}")),
+        postgres_group(&format!("password: {{ {secret} }}, storage: {{ directory: /b }}")),
+        postgres_group(&format!("password: {{ value: {secret} }}, storage: {{ directory: /b }}")),
+        postgres_group(&format!("password: [{secret}], storage: {{ directory: /b }}")),
         postgres_group(&format!(
-            "password: {{ secret: \"my {secret}\" }}, stored: {{ directory: /b }}"
+            "password: {{ env: \"{secret}!\" }}, storage: {{ directory: /b }}"
         )),
         postgres_group(&format!(
-            "host: \"postgres://app:{secret}@db/crm\", stored: {{ directory: /b }}"
+            "password: {{ secret: \"my {secret}\" }}, storage: {{ directory: /b }}"
+        )),
+        postgres_group(&format!(
+            "host: \"postgres://app:{secret}@db/crm\", storage: {{ directory: /b }}"
         )),
         postgres_store(&format!(
             "bucket: acme-pg, endpoint: \"https://key:{secret}@s3.example.com\""
@@ -434,7 +465,7 @@ fn nothing_in_a_policy_steers_the_terminal_that_its_faults_are_read_in() {
         postgres_store(&format!("directory: \"~{evil}\"")),
         with_header(&format!("time_zone: \"x{evil}\"\n")),
         with_header(&format!("\"key{evil}\": 1\n")),
-        postgres_group(&format!("tls: \"{evil}\", stored: {{ directory: /b }}")),
+        postgres_group(&format!("tls: \"{evil}\", storage: {{ directory: /b }}")),
         postgres_store(&format!("directory: \"a\\n1:1: all is right{evil}\", prefix: /")),
     ] {
         let told = Policy::parse(&text).map(|_| ()).expect_err(&text).to_string();

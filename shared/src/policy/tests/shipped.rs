@@ -46,7 +46,7 @@ fn steady_state(policy: &Policy) -> BTreeMap<String, usize> {
     for group in policy.databases.values() {
         let databases = database_count(group);
         for snapshots in group.snapshots.values() {
-            let made = |span: SignedDuration| match &snapshots.when {
+            let made = |span: SignedDuration| match &snapshots.schedule {
                 Some(when) => slot_count(&CronSchedule::new(when, &policy.time_zone), span),
                 None => usize::try_from(span.as_secs() / DEMANDED_EVERY.as_secs()).expect("small"),
             };
@@ -69,7 +69,7 @@ fn steady_state(policy: &Policy) -> BTreeMap<String, usize> {
 }
 
 fn database_count(group: &DatabaseGroup) -> usize {
-    group.expect.map_or(group.select.ids.len(), |n| n.get() as usize)
+    group.expect.map_or(group.select.identifiers.len(), |n| n.get() as usize)
 }
 
 fn slot_count(schedule: &CronSchedule, span: SignedDuration) -> usize {
@@ -98,8 +98,7 @@ fn the_count_sees_a_fleet_that_does_not_fit() {
         .into_iter()
         .find(|(_, p)| p.company.as_str() == "lomash-wood")
         .expect("it");
-    let daily =
-        "      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy:\n";
+    let daily = "      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy:\n";
     let policy = Policy::parse(&text.replacen("      pre-deploy:\n", daily, 1)).expect("a policy");
     let home = Location::home_from_policy(&policy).to_string();
     assert!(steady_state(&policy)[&home] > 8 * 35, "{:?}", steady_state(&policy));
@@ -109,9 +108,9 @@ fn the_count_sees_a_fleet_that_does_not_fit() {
 fn the_copy_in_s3_that_listings_leaves_off_can_be_switched_on() {
     let (text, policy) =
         shipped_policies().into_iter().find(|(_, p)| p.company.as_str() == "listings").expect("it");
-    let off = policy.postgres.values().all(|g| g.also_stored.is_empty()) && policy.home.is_none();
+    let off = policy.postgres.values().all(|g| g.copies.is_empty()) && policy.home.is_none();
     assert!(off && policy.buckets.is_empty(), "BACKUP_ENABLE_S3 is false");
     let on = Policy::parse(&text.replace("#s3 ", "")).expect("a policy");
-    assert_eq!(on.postgres.values().map(|g| g.also_stored.len()).sum::<usize>(), 1);
+    assert_eq!(on.postgres.values().map(|g| g.copies.len()).sum::<usize>(), 1);
     assert_eq!(on.buckets.len(), 1);
 }

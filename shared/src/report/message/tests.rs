@@ -9,10 +9,10 @@ fn sample_report() -> RunReport {
     RunReport {
         function: "dump",
         policy: "acme".into(),
-        run: "run-1".into(),
-        at: "2026-11-20T12:00:00Z".parse::<Timestamp>().expect("a time"),
+        run_id: "run-1".into(),
+        started_at: "2026-11-20T12:00:00Z".parse::<Timestamp>().expect("a time"),
         seconds: 12.5,
-        whole: true,
+        complete: true,
         dry_run: false,
         failed: true,
         findings: Vec::new(),
@@ -26,17 +26,17 @@ fn sample_outcome(asset: &str, result: StepResult, made: Option<Artifact>) -> St
     StepOutcome {
         asset: asset.into(),
         action: "dump".into(),
-        because: "it is due".into(),
+        reason: "it is due".into(),
         operation: crate::plan::Operation::Backup,
         result,
         kind: None,
-        made,
+        artifact: made,
     }
 }
 
 fn sample_artifact(what: &str) -> Artifact {
     let place = "s3://acme".into();
-    Artifact { what: what.into(), place, bytes: Some(7), seconds: Some(1.5) }
+    Artifact { key: what.into(), location: place, bytes: Some(7), seconds: Some(1.5) }
 }
 
 fn parse_message(report: &RunReport) -> Value {
@@ -48,9 +48,16 @@ fn parse_message(report: &RunReport) -> Value {
 #[test]
 fn a_short_report_is_told_whole_the_most_pressing_first() {
     let mut report = sample_report();
-    report.push_finding(Finding::new(Severity::Warning, "b", FindingCode::Deferred, "why", "mend"));
+    report.push_finding(Finding::new(
+        Severity::Warning,
+        "b",
+        FindingCode::BackupDeferred,
+        "why",
+        "mend",
+    ));
     report.push_finding(
-        Finding::new(Severity::Critical, "a", FindingCode::Stale, "why", "mend").in_group("main"),
+        Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "why", "mend")
+            .in_group("main"),
     );
     report.outcomes = vec![
         sample_outcome("w", StepResult::Unfinished, None),
@@ -61,10 +68,10 @@ fn a_short_report_is_told_whole_the_most_pressing_first() {
     {
       "function": "dump",
       "policy": "acme",
-      "run": "run-1",
-      "at": "2026-11-20T12:00:00Z",
+      "run_id": "run-1",
+      "started_at": "2026-11-20T12:00:00Z",
       "seconds": 12.5,
-      "whole": true,
+      "complete": true,
       "dry_run": false,
       "failed": true,
       "findings": [
@@ -72,35 +79,35 @@ fn a_short_report_is_told_whole_the_most_pressing_first() {
           "severity": "critical",
           "asset": "a",
           "group": "main",
-          "what": "stale",
-          "why": "why",
-          "mend": "mend"
+          "code": "backup-stale",
+          "message": "why",
+          "hint": "mend"
         },
         {
           "severity": "warning",
           "asset": "b",
-          "what": "deferred",
-          "why": "why",
-          "mend": "mend"
+          "code": "backup-deferred",
+          "message": "why",
+          "hint": "mend"
         }
       ],
       "outcomes": [
         {
           "asset": "z",
           "action": "dump",
-          "because": "it is due",
+          "reason": "it is due",
           "result": "failed",
           "detail": "no"
         },
         {
           "asset": "y",
           "action": "dump",
-          "because": "it is due",
+          "reason": "it is due",
           "result": "done",
           "detail": "done",
-          "made": {
-            "what": "y.dump",
-            "place": "s3://acme",
+          "artifact": {
+            "key": "y.dump",
+            "location": "s3://acme",
             "bytes": 7,
             "seconds": 1.5
           }
@@ -108,7 +115,7 @@ fn a_short_report_is_told_whole_the_most_pressing_first() {
         {
           "asset": "w",
           "action": "dump",
-          "because": "it is due",
+          "reason": "it is due",
           "result": "unfinished"
         }
       ],
@@ -132,7 +139,7 @@ fn ten_thousand_findings_fit_into_one_message_that_counts_the_rest() {
         report.push_finding(Finding::new(
             severity,
             format!("acme-{n:05}"),
-            FindingCode::Stale,
+            FindingCode::BackupStale,
             why,
             "run it",
         ));
@@ -154,16 +161,22 @@ fn one_endless_text_pushes_nothing_else_out() {
     report.push_finding(Finding::new(
         Severity::Critical,
         "a",
-        FindingCode::Stale,
+        FindingCode::BackupStale,
         page.clone(),
         page.clone(),
     ));
-    report.push_finding(Finding::new(Severity::Critical, "b", FindingCode::Stale, "why", "mend"));
+    report.push_finding(Finding::new(
+        Severity::Critical,
+        "b",
+        FindingCode::BackupStale,
+        "why",
+        "mend",
+    ));
     report.outcomes =
         vec![sample_outcome("z", StepResult::Failed(page.clone()), Some(sample_artifact(&page)))];
     let told = parse_message(&report);
     assert_eq!(told["omitted"], json!({"findings": 0, "outcomes": 0, "assets": 0}));
-    assert!(told["findings"][0]["why"].as_str().expect("a text").ends_with("é ..."));
+    assert!(told["findings"][0]["message"].as_str().expect("a text").ends_with("é ..."));
 }
 
 #[test]
@@ -186,8 +199,8 @@ fn what_was_made_and_bad_assets_come_before_what_is_well() {
     let standing = |n: usize| AssetStatus {
         asset: format!("asset-{n}"),
         group: "fleet".into(),
-        worst: (n == 199).then_some(Severity::Critical),
-        why: vec![long.clone()],
+        max_severity: (n == 199).then_some(Severity::Critical),
+        messages: vec![long.clone()],
         ..AssetStatus::new("", "")
     };
     report.assets = (0..200).map(standing).collect();

@@ -15,19 +15,19 @@ fn asset_status(asset: &str, age_hours: Option<i64>, worst: Option<Severity>) ->
     AssetStatus {
         asset: asset.into(),
         group: "main".into(),
-        newest: age_hours.map(|_| format!("{asset}.dump")),
+        newest_point: age_hours.map(|_| format!("{asset}.dump")),
         age_seconds: age_hours.map(|h| h * 3600),
         max_age_seconds: Some(90_000),
         size_bytes: age_hours.map(|_| 5 << 20),
         coverage: AssetCoverage::Watched,
-        worst,
+        max_severity: worst,
         ..AssetStatus::new("", "")
     }
 }
 
 /// A look at noon that took a second and a half.
 fn scan_at_noon(assets: Vec<AssetStatus>, findings: Vec<Finding>) -> MonitorScan {
-    let points = assets.iter().filter(|s| s.newest.is_some()).count();
+    let points = assets.iter().filter(|s| s.newest_point.is_some()).count();
     let mut values: Vec<_> = assets
         .iter()
         .map(|s| MetricValue::for_asset(Metric::Points, "main", &s.asset, 3.0))
@@ -40,10 +40,10 @@ fn scan_at_noon(assets: Vec<AssetStatus>, findings: Vec<Finding>) -> MonitorScan
     let report = RunReport {
         function: "freshness",
         policy: "acme".into(),
-        run: "r".into(),
-        at: parse_time(NOON),
+        run_id: "r".into(),
+        started_at: parse_time(NOON),
         seconds: 0.0,
-        whole: true,
+        complete: true,
         dry_run: true,
         failed: findings.iter().any(|f| f.severity == Severity::Critical),
         findings,
@@ -107,7 +107,7 @@ fn a_look_that_fails_leaves_the_age_growing_and_health_at_0() {
         Some("the last look failed")
     );
     assert_eq!(value(&board, "2026-11-20T13:00:00Z", "listings_backup_age_hours"), Some(11.0));
-    for health in ["listings_backup_health", "holdfast_health", "holdfast_look_success"] {
+    for health in ["listings_backup_health", "holdfast_health", "holdfast_refresh_success"] {
         assert_eq!(value(&board, "2026-11-20T13:00:00Z", health), Some(0.0), "{health}");
     }
     // The next one that is good ends it.
@@ -134,7 +134,7 @@ fn what_is_critical_is_unhealthy_and_an_asset_without_a_backup_hides_behind_no_o
     let mut board = new_state(Some("listings"));
     let critical = Some(Severity::Critical);
     let none =
-        Finding::new(Severity::Critical, "users", FindingCode::NoPoint, "it has none", "take one");
+        Finding::new(Severity::Critical, "users", FindingCode::NoBackup, "it has none", "take one");
     let assets = vec![asset_status("orders", Some(1), None), asset_status("users", None, critical)];
     board.record_scan(Some(scan_at_noon(assets, vec![none.in_group("main")])));
     let text = sample_lines(&board, NOON);

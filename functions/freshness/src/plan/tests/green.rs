@@ -19,18 +19,18 @@ fn policy_with(lines: &str) -> Policy {
     parse_policy(&format!(
         "holdfast: 1\ncompany: acme\nhome: {{ account: \"111122223333\", region: eu-west-1 }}\n\
          destinations: {{ dr: {{ region: us-east-1, kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\" }} }}\n\
-         databases:\n  fleet:\n    select: {{ ids: [acme-a] }}\n{lines}"
+         databases:\n  fleet:\n    select: {{ identifiers: [acme-a] }}\n{lines}"
     ))
 }
 
 const DAILY: &str =
-    "    snapshots: { daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } } }\n";
+    "    snapshots: { daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } } }\n";
 
 /// What is found: severity and word of each finding, worst first.
 fn finding_codes(verdict: &FreshnessPlan) -> String {
     let mut all: Vec<_> = verdict.plan.findings.iter().collect();
-    all.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.what.cmp(&b.what)));
-    let words: Vec<_> = all.iter().map(|f| format!("{} {}", f.severity, f.what)).collect();
+    all.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)));
+    let words: Vec<_> = all.iter().map(|f| format!("{} {}", f.severity, f.code)).collect();
     words.join(", ")
 }
 
@@ -64,9 +64,9 @@ fn without_an_objective_one_follows_from_the_schedule_and_old_points_are_found()
     let old = judged("2026-01-24T02:00:00Z");
     assert_eq!(
         (finding_codes(&old).as_str(), old.assets[0].status_label()),
-        ("critical stale", "CRITICAL")
+        ("critical backup-stale", "CRITICAL")
     );
-    assert!(old.plan.findings[0].why.contains("that follows from its schedule"));
+    assert!(old.plan.findings[0].message.contains("that follows from its schedule"));
     // Neither an objective nor a schedule: that is not well either.
     let manual = policy_with("    snapshots: { manual: { keep: { for: 35d } } }\n");
     let none = plan(
@@ -91,14 +91,14 @@ fn copies_without_an_objective_are_watched_by_the_schedule_of_what_they_copy() {
     };
     assert_eq!(finding_codes(&judged(&newest)), "");
     let old = snapshot_at(&policy, "daily", "2026-01-24T02:00:00Z");
-    assert_eq!(finding_codes(&judged(&old)), "critical offsite-stale");
+    assert_eq!(finding_codes(&judged(&old)), "critical offsite-copy-stale");
 }
 
 #[test]
 fn a_missed_schedule_is_found_whatever_else_is_young_and_twice_missed_is_critical() {
     let policy = policy_with(
-        "    objectives: { max_age: 25h }\n    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      \
-         weekly: { when: { cron: \"0 1 * * 0\" }, keep: { weekly: 5 } }\n",
+        "    objectives: { max_age: 25h }\n    snapshots:\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      \
+         weekly: { schedule: { cron: \"0 1 * * 0\" }, keep: { weekly: 5 } }\n",
     );
     let daily = snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z");
     // Sundays: 2026-11-15, 2026-11-08.
@@ -107,13 +107,13 @@ fn a_missed_schedule_is_found_whatever_else_is_young_and_twice_missed_is_critica
         finding_codes(&plan(&policy, &observed_points(&policy, points), parse_time(NOW)))
     };
     assert_eq!(judged("2026-11-15T01:00:00Z"), "");
-    assert_eq!(judged("2026-11-08T01:00:00Z"), "warning missed");
-    assert_eq!(judged("2026-11-01T01:00:00Z"), "critical missed");
+    assert_eq!(judged("2026-11-08T01:00:00Z"), "warning schedule-missed");
+    assert_eq!(judged("2026-11-01T01:00:00Z"), "critical schedule-missed");
     // RDS's own are no excuse: what the policy takes is not taken.
     let db = db_instance("acme-a", parse_time(NOW));
     let points = vec![automated_snapshot(&policy, &db, parse_time(NOW))];
     let verdict = plan(&policy, &observed_points(&policy, points), parse_time(NOW));
-    assert_eq!(finding_codes(&verdict), "critical missed, critical missed");
+    assert_eq!(finding_codes(&verdict), "critical schedule-missed, critical schedule-missed");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_point_under_a_key_that_can_not_decrypt_is_none() {
     ] {
         for key in [home.as_str(), dr] {
             let verdict = judged(key, state.clone());
-            assert_eq!(finding_codes(&verdict), "critical key", "{state:?} {key}");
+            assert_eq!(finding_codes(&verdict), "critical kms-key-unusable", "{state:?} {key}");
             assert_eq!(verdict.assets[0].status_label(), "CRITICAL");
         }
     }
@@ -147,7 +147,7 @@ fn a_point_under_a_key_that_can_not_decrypt_is_none() {
     let mut facts = observed_points(&policy, vec![newest.clone()]);
     add_copy(&mut facts.rds, "us-east-1", &newest);
     facts.keys.insert(dr.into(), Err(OperationError::from_message("describe key", "AccessDenied")));
-    assert_eq!(finding_codes(&plan(&policy, &facts, parse_time(NOW))), "warning key-unknown");
+    assert_eq!(finding_codes(&plan(&policy, &facts, parse_time(NOW))), "warning kms-key-not-readable");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_database_whose_key_is_lost_is_critical() {
         home.databases[0].status = status.into();
         assert_eq!(
             finding_codes(&plan(&policy, &facts, parse_time(NOW))),
-            "critical key",
+            "critical kms-key-unusable",
             "{status}"
         );
     }
@@ -185,7 +185,7 @@ fn what_is_on_its_way_for_a_day_is_stuck() {
         ))
     };
     assert_eq!(judged("2026-11-19T12:00:00Z"), "");
-    assert_eq!(judged("2026-11-19T11:59:59Z"), "critical stuck");
+    assert_eq!(judged("2026-11-19T11:59:59Z"), "critical backup-stuck");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
         let findings = plan(&policy, &facts, parse_time(NOW)).plan.findings;
         findings
             .iter()
-            .map(|f| format!("{} {}: {}", f.severity, f.what, f.why))
+            .map(|f| format!("{} {}: {}", f.severity, f.code, f.message))
             .collect::<Vec<_>>()
             .join("\n")
     };
@@ -209,7 +209,7 @@ fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
     // 70 of others': 100 are reached with the 30th of ours, 29 days from the first on, and passed a day later.
     assert_eq!(
         judged(71, 100),
-        "warning quota: the policy will hold 35 manual snapshots and others 70: on 2026-12-20 the 100 that are allowed are used up"
+        "warning quota-exceeded: the policy will hold 35 manual snapshots and others 70: on 2026-12-20 the 100 that are allowed are used up"
     );
     assert!(
         judged(96, 100).starts_with("critical quota: the policy will hold 35"),
@@ -243,7 +243,7 @@ fn a_replica_whose_primary_is_elsewhere_is_protected_by_nobody() {
 fn a_group_that_matches_nothing_and_a_name_that_is_not_there_are_rows() {
     let policy = parse_policy(
         "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\ndatabases:\n  \
-         a: { select: { like: [\"acme-*\"] } }\n  b: { select: { ids: [orders] } }\n",
+         a: { select: { include: [\"acme-*\"] } }\n  b: { select: { identifiers: [orders] } }\n",
     );
     let facts = FreshnessObservations {
         rds: home_inventory(&policy, vec![], vec![]),
@@ -261,12 +261,12 @@ fn a_group_that_matches_nothing_and_a_name_that_is_not_there_are_rows() {
 fn host_policy(dumps: &str) -> Policy {
     parse_policy(&format!(
         "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    \
-         stored: {{ directory: /var/backups }}\n    dumps:\n{dumps}"
+         storage: {{ directory: /var/backups }}\n    dumps:\n{dumps}"
     ))
 }
 
-const DUMPS: &str = "      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n      \
-                     some: { when: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n";
+const DUMPS: &str = "      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n      \
+                     some: { schedule: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n";
 
 fn plan_dumps(policy: &Policy, points: &[(&str, &str)]) -> FreshnessPlan {
     let (_, rules) = policy.postgres.first_key_value().expect("a group");
@@ -297,25 +297,25 @@ fn a_dump_of_some_tables_and_one_before_a_restore_are_never_the_newest_point() {
     let recent = [("some", "2026-11-20T03:00:00Z"), ("pre-restore", "2026-11-20T11:00:00Z")];
     let old = [("daily", "2026-10-26T02:00:00Z"), recent[0], recent[1]];
     let verdict = plan_dumps(&policy, &old);
-    assert_eq!(finding_codes(&verdict), "critical stale");
-    assert_eq!(verdict.assets[0].newest.as_deref(), Some("daily.dump"));
+    assert_eq!(finding_codes(&verdict), "critical backup-stale");
+    assert_eq!(verdict.assets[0].newest_point.as_deref(), Some("daily.dump"));
     let none = plan_dumps(&policy, &recent);
     assert_eq!(
         (finding_codes(&none).as_str(), none.assets[0].status_label()),
-        ("critical no-point", "CRITICAL")
+        ("critical no-backup", "CRITICAL")
     );
-    assert!(none.plan.findings[0].why.contains("no dump of the whole database"));
+    assert!(none.plan.findings[0].message.contains("no dump of the whole database"));
     let well = [("daily", "2026-11-20T02:00:00Z"), recent[0]];
     assert_eq!(finding_codes(&plan_dumps(&policy, &well)), "");
     // The narrowed one has a schedule too.
     let missed = [("daily", "2026-11-20T02:00:00Z"), ("some", "2026-11-19T03:00:00Z")];
-    assert_eq!(finding_codes(&plan_dumps(&policy, &missed)), "warning missed");
+    assert_eq!(finding_codes(&plan_dumps(&policy, &missed)), "warning schedule-missed");
 }
 
 #[test]
 fn where_the_policy_takes_nothing_but_some_tables_they_are_what_it_wants() {
     let policy = host_policy(
-        "      some: { when: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n",
+        "      some: { schedule: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n",
     );
     assert_eq!(finding_codes(&plan_dumps(&policy, &[("some", "2026-11-20T03:00:00Z")])), "");
 }
@@ -333,7 +333,7 @@ fn what_only_its_host_can_see_is_a_row_that_is_not_ok_and_no_fault() {
     );
     assert_eq!(
         (finding_codes(&verdict).as_str(), verdict.assets[0].status_label()),
-        ("info not-from-here", "not observed")
+        ("info not-observed-here", "not observed")
     );
 }
 
@@ -346,17 +346,17 @@ home: { account: "111122223333", region: eu-west-1 }
 destinations:
   azure: { azure: { account: a, container: c } }
 databases:
-  fleet: { select: { like: ["acme-*"] }, snapshots: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } } } }
-  named: { select: { ids: [orders] } }
+  fleet: { select: { include: ["acme-*"] }, snapshots: { daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 35d } } } }
+  named: { select: { identifiers: [orders] } }
 buckets:
   media: { bucket: acme-media, copies: [{ to: azure }] }
 postgres:
-  main: { databases: [a, b], stored: { bucket: acme-d }, dumps: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } } }, wal: { stored: { bucket: acme-w }, keep: 7d } }
-  theirs: { databases: [x], stored: { bucket: acme-e } }
-redis: { cache: { stored: { bucket: acme-r }, keep: { for: 7d }, when: { cron: "0 * * * *" } } }
-files: { conf: { from: { directory: /etc }, stored: { directory: /f }, keep: { for: 7d } } }
+  main: { databases: [a, b], storage: { bucket: acme-d }, dumps: { daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 7d } } }, wal: { storage: { bucket: acme-w }, keep: 7d } }
+  theirs: { databases: [x], storage: { bucket: acme-e } }
+redis: { cache: { storage: { bucket: acme-r }, keep: { for: 7d }, schedule: { cron: "0 * * * *" } } }
+files: { conf: { from: { directory: /etc }, storage: { directory: /f }, keep: { for: 7d } } }
 secrets: { app: { prefix: app/ } }
-drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
+drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
 "#,
     )
 }

@@ -7,10 +7,10 @@ const NOW: &str = "2026-11-20T12:00:00Z";
 
 fn host_policy() -> Policy {
     parse_policy(
-        "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    free_disk: 10GB\n    \
-         objectives: { max_age: 25h, min_size: 1MB, size_change: 50% }\n    \
-         stored: { directory: /var/backups/orders, suffix: .sql.gz, key: \"{reason}/{database}_%Y%m%d_%H%M%S.sql.gz\" }\n    \
-         also_stored: [{ bucket: acme-dumps, endpoint: \"http://localhost:9000\", prefix: pg/ }]\n    \
+        "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    min_free_space: 10GB\n    \
+         objectives: { max_age: 25h, min_size: 1MB, max_size_deviation: 50% }\n    \
+         storage: { directory: /var/backups/orders, suffix: .sql.gz, key: \"{reason}/{database}_%Y%m%d_%H%M%S.sql.gz\" }\n    \
+         copies: [{ bucket: acme-dumps, endpoint: \"http://localhost:9000\", prefix: pg/ }]\n    \
          dumps: { daily: { keep: { for: 7d } } }\n",
     )
 }
@@ -49,22 +49,22 @@ fn a_host_where_all_is_well_has_no_finding_and_all_its_values() {
     let verdict = plan_with(|_| {});
     insta::assert_snapshot!(format_plan(&verdict), @"fine");
     let of = [
-        Metric::PointAge,
-        Metric::OffsiteAge,
-        Metric::PointSize,
+        Metric::BackupAge,
+        Metric::OffsiteCopyAge,
+        Metric::BackupSize,
         Metric::Points,
         Metric::SizeDeviation,
         Metric::DiskFree,
         Metric::FailingAssets,
     ];
     insta::assert_snapshot!(metric_lines(&verdict, &of), @"
-    PointAge main orders 36000
-    PointAge main * 36000
-    PointAge * * 36000
-    OffsiteAge main orders 36000
-    OffsiteAge main * 36000
-    OffsiteAge * * 36000
-    PointSize main orders 20971520
+    BackupAge main orders 36000
+    BackupAge main * 36000
+    BackupAge * * 36000
+    OffsiteCopyAge main orders 36000
+    OffsiteCopyAge main * 36000
+    OffsiteCopyAge * * 36000
+    BackupSize main orders 20971520
     FailingAssets main * 0
     FailingAssets * * 0
     Points main orders 7
@@ -116,36 +116,36 @@ fn every_fault_of_a_host_is_found_with_its_mend() {
     });
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
     nothing there
-      critical orders no-point: there is no dump of the whole database under /var/backups/orders/; see whether what writes there runs
+      critical orders no-backup: there is no dump of the whole database under /var/backups/orders/; see whether what writes there runs
     too old
-      critical orders stale: its newest object daily/orders_1 is 1d 10h old, over the objective of 1d 1h; see whether what writes to /var/backups/orders/ runs
+      critical orders backup-stale: its newest object daily/orders_1 is 1d 10h old, over the objective of 1d 1h; see whether what writes to /var/backups/orders/ runs
     from the future
-      critical orders future: what lies under /var/backups/orders/ has a time in the future, which proves nothing; compare the clocks of this host and of what writes there
+      critical orders clock-skew: what lies under /var/backups/orders/ has a time in the future, which proves nothing; compare the clocks of this host and of what writes there
     too small
-      critical orders too-small: its newest object daily/orders_0 has 1000 bytes, under the least of 1MB; look into it before older ones go: it may be empty
-      warning orders size: its newest object daily/orders_0 has 1000 bytes, -100% against the median of the 6 before it (20971520); see what changed in the data
+      critical orders size-below-minimum: its newest object daily/orders_0 has 1000 bytes, under the least of 1MB; look into it before older ones go: it may be empty
+      warning orders size-deviation: its newest object daily/orders_0 has 1000 bytes, -100% against the median of the 6 before it (20971520); see what changed in the data
     much larger
-      warning orders size: its newest object daily/orders_0 has 62914560 bytes, +200% against the median of the 6 before it (20971520); see what changed in the data
+      warning orders size-deviation: its newest object daily/orders_0 has 62914560 bytes, +200% against the median of the 6 before it (20971520); see what changed in the data
     much larger than another reason's
       fine
     damaged
-      critical orders damaged: its newest object daily/orders_0 is not what its checksum says; take a new one now, and find out what changed it: it was whole when it was written
+      critical orders checksum-mismatch: its newest object daily/orders_0 is not what its checksum says; take a new one now, and find out what changed it: it was whole when it was written
     no checksum
-      warning orders no-checksum: no checksum lies beside its newest object daily/orders_0; write one beside each (`sha256sum`), so that damage is seen before it is needed
+      warning orders checksum-missing: no checksum lies beside its newest object daily/orders_0; write one beside each (`sha256sum`), so that damage is seen before it is needed
     a file without its record
-      warning orders faulty: daily/x counts as no backup: no file; look into it; it is never deleted by itself
+      warning orders backup-invalid: daily/x counts as no backup: no file; look into it; it is never deleted by itself
     a full disk
-      critical main disk: 9999999999 bytes are free on the disk of /var/backups/orders, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
+      critical main disk-low: 9999999999 bytes are free on the disk of /var/backups/orders, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
     a full disk of the second place
-      critical main disk: 5 bytes are free on the disk of /mnt/usb, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
+      critical main disk-low: 5 bytes are free on the disk of /mnt/usb, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
     no copy
-      critical orders no-offsite: no copy of it lies under s3://acme-dumps/pg/ at http://localhost:9000; run `holdfast dump main`
+      critical orders offsite-copy-missing: no copy of it lies under s3://acme-dumps/pg/ at http://localhost:9000; run `holdfast dump main`
     an old copy
-      critical orders offsite-stale: its newest copy pg/orders_1 under s3://acme-dumps/pg/ at http://localhost:9000 is 1d 16h old, over the objective of 1d 1h; run `holdfast dump main`
+      critical orders offsite-copy-stale: its newest copy pg/orders_1 under s3://acme-dumps/pg/ at http://localhost:9000 is 1d 16h old, over the objective of 1d 1h; run `holdfast dump main`
     the directory is gone
-      critical orders unknown: what lies under /var/backups/orders/ can't be seen: list /var/backups/orders: not there; mount it
+      critical orders backup-unknown: what lies under /var/backups/orders/ can't be seen: list /var/backups/orders: not there; mount it
     the second place is down
-      critical orders offsite-unknown: its copies under s3://acme-dumps/pg/ at http://localhost:9000 can't be seen: connection refused; start it
+      critical orders offsite-copy-unknown: its copies under s3://acme-dumps/pg/ at http://localhost:9000 can't be seen: connection refused; start it
     ");
 }
 
@@ -156,7 +156,7 @@ fn a_place_that_was_not_seen_leaves_its_age_unknown_and_hides_behind_no_other() 
         s.copies[1].mark_unobserved();
     });
     assert_eq!(verdict.assets[0].offsite_age_seconds, None);
-    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::OffsiteAge, Metric::FailingAssets]), @"
+    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::OffsiteCopyAge, Metric::FailingAssets]), @"
     FailingAssets main * 1
     FailingAssets * * 1
     ");
@@ -171,10 +171,10 @@ fn a_place_that_was_not_seen_leaves_its_age_unknown_and_hides_behind_no_other() 
 fn what_is_elsewhere_is_every_group_that_lies_in_a_directory_at_an_endpoint_or_in_azure() {
     let policy = parse_policy(
         "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\nredis:\n  \
-         here: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { directory: /var/lib/redis/ } }\n  \
-         there: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { bucket: acme-redis, endpoint: \"https://minio.example\", prefix: r/ } }\n  \
-         blue: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { azure: { account: acme, container: rdb } } }\n  \
-         aws: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { bucket: acme-redis, prefix: aws/ } }\n",
+         here: { keep: { for: 7d }, objectives: { max_age: 25h }, storage: { directory: /var/lib/redis/ } }\n  \
+         there: { keep: { for: 7d }, objectives: { max_age: 25h }, storage: { bucket: acme-redis, endpoint: \"https://minio.example\", prefix: r/ } }\n  \
+         blue: { keep: { for: 7d }, objectives: { max_age: 25h }, storage: { azure: { account: acme, container: rdb } } }\n  \
+         aws: { keep: { for: 7d }, objectives: { max_age: 25h }, storage: { bucket: acme-redis, prefix: aws/ } }\n",
     );
     let all: Vec<_> = object_assets(&policy, &std::collections::BTreeMap::new())
         .iter()

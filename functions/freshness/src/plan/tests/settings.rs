@@ -54,7 +54,7 @@ const DIFFERENCES: [(&str, DatabaseChange); 9] = [
 
 fn difference_lines(drift: &str) -> String {
     let policy = policy_with_backups(&format!(
-        "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], multi_az: true, drift: {drift}"
+        "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], multi_az: true, on_drift: {drift}"
     ));
     let rows = DIFFERENCES.map(|(case, change)| {
         let said = plan_text(&policy, |d| {
@@ -72,25 +72,25 @@ fn a_difference_is_told_with_the_command_that_mends_it_and_nothing_is_changed() 
     as it should be
       fine
     kept for less
-      critical acme-a drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30`
+      critical acme-a settings-drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30`
     kept for longer
-      warning acme-a drift: its automated backups are kept for 35 days, and the policy wants 30; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30`, which deletes its older automated backups; or raise the policy's
+      warning acme-a settings-drift: its automated backups are kept for 35 days, and the policy wants 30; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30`, which deletes its older automated backups; or raise the policy's
     switched off
-      critical acme-a drift: its automated backups are switched off, and the policy wants 30 days; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30` in a quiet hour: switching backups on is a short outage
+      critical acme-a settings-drift: its automated backups are switched off, and the policy wants 30 days; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30` in a quiet hour: switching backups on is a short outage
     another window
-      warning acme-a drift: its backup window is 04:00-05:00, and the policy wants 02:00-03:00; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --preferred-backup-window 02:00-03:00`
+      warning acme-a settings-drift: its backup window is 04:00-05:00, and the policy wants 02:00-03:00; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --preferred-backup-window 02:00-03:00`
     a log that is not exported
-      warning acme-a drift: its logs are not exported: postgresql; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql"]}'`
+      warning acme-a settings-drift: its logs are not exported: postgresql; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql"]}'`
     no standby
-      critical acme-a drift: it has no standby in another availability zone; change it in a quiet hour
+      critical acme-a settings-drift: it has no standby in another availability zone; change it in a quiet hour
     all at once
-      critical acme-a drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30`
-      warning acme-a drift: its backup window is 04:00-05:00, and the policy wants 02:00-03:00; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --preferred-backup-window 02:00-03:00`
-      warning acme-a drift: its logs are not exported: postgresql; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql"]}'`
+      critical acme-a settings-drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30`
+      warning acme-a settings-drift: its backup window is 04:00-05:00, and the policy wants 02:00-03:00; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --preferred-backup-window 02:00-03:00`
+      warning acme-a settings-drift: its logs are not exported: postgresql; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql"]}'`
     all at once and switched off
-      critical acme-a drift: its automated backups are switched off, and the policy wants 30 days; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30` in a quiet hour: switching backups on is a short outage
-      warning acme-a drift: its backup window is 04:00-05:00, and the policy wants 02:00-03:00; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --preferred-backup-window 02:00-03:00`
-      warning acme-a drift: its logs are not exported: postgresql; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql"]}'`
+      critical acme-a settings-drift: its automated backups are switched off, and the policy wants 30 days; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30` in a quiet hour: switching backups on is a short outage
+      warning acme-a settings-drift: its backup window is 04:00-05:00, and the policy wants 02:00-03:00; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --preferred-backup-window 02:00-03:00`
+      warning acme-a settings-drift: its logs are not exported: postgresql; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql"]}'`
     "#);
 }
 
@@ -119,7 +119,7 @@ fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_back
 #[test]
 fn a_mend_holds_the_whole_change_and_no_zero() {
     let policy = policy_with_backups(
-        "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], drift: enforce",
+        "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], on_drift: enforce",
     );
     let mut db = db_instance("acme-a", parse_time(NOW));
     (db.retention_days, db.window) = (1, "04:00-05:00".into());
@@ -137,7 +137,7 @@ fn a_mend_holds_the_whole_change_and_no_zero() {
             "postgresql"
           ]
         },
-        "because": "the policy says enforce"
+        "reason": "the policy says enforce"
       }
     ]
     "#);
@@ -145,8 +145,8 @@ fn a_mend_holds_the_whole_change_and_no_zero() {
 
 #[test]
 fn backups_that_are_off_are_told_even_where_no_retention_is_asked() {
-    insta::assert_snapshot!(plan_text(&policy_with_backups("window: \"02:00-03:00\""), |d| d.retention_days = 0), @"critical acme-a drift: its automated backups are switched off, and the policy wants them; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period DAYS` in a quiet hour: switching backups on is a short outage");
-    insta::assert_snapshot!(plan_text(&policy_with_backups("multi_az: false"), |_| {}), @"info acme-a drift: it has a standby in another availability zone, and the policy wants none; change it in a quiet hour");
+    insta::assert_snapshot!(plan_text(&policy_with_backups("window: \"02:00-03:00\""), |d| d.retention_days = 0), @"critical acme-a settings-drift: its automated backups are switched off, and the policy wants them; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period DAYS` in a quiet hour: switching backups on is a short outage");
+    insta::assert_snapshot!(plan_text(&policy_with_backups("multi_az: false"), |_| {}), @"info acme-a settings-drift: it has a standby in another availability zone, and the policy wants none; change it in a quiet hour");
 }
 
 #[test]
@@ -154,8 +154,8 @@ fn a_cluster_is_told_the_clusters_command() {
     let policy = policy_with_backups("retention: 30d, log_exports: [postgresql, upgrade]");
     let said = plan_text(&policy, |d| (d.family, d.retention_days) = (Cluster, 7));
     insta::assert_snapshot!(said, @r#"
-    critical acme-a drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-cluster --apply-immediately --db-cluster-identifier acme-a --backup-retention-period 30`
-    warning acme-a drift: its logs are not exported: postgresql, upgrade; run `aws rds modify-db-cluster --apply-immediately --db-cluster-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql","upgrade"]}'`
+    critical acme-a settings-drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-cluster --apply-immediately --db-cluster-identifier acme-a --backup-retention-period 30`
+    warning acme-a settings-drift: its logs are not exported: postgresql, upgrade; run `aws rds modify-db-cluster --apply-immediately --db-cluster-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql","upgrade"]}'`
     "#);
 }
 
@@ -199,13 +199,13 @@ fn a_restorable_time_that_stands_still_is_told_to_the_second() {
       RestorableLag fleet * 0
       RestorableLag * * 0
     none told
-      critical acme-a no-window: RDS names no latest restorable time; see the database's events in RDS
+      critical acme-a no-restore-window: RDS names no latest restorable time; see the database's events in RDS
       
     none told, and new
       fine
       
     none told, two hours old
-      critical acme-a no-window: RDS names no latest restorable time; see the database's events in RDS
+      critical acme-a no-restore-window: RDS names no latest restorable time; see the database's events in RDS
     ");
 }
 
@@ -271,15 +271,15 @@ fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
     a day and an hour short
       fine
     a second more
-      warning acme-a short-window: it can be restored from 5d 22h ago on, and the policy wants 7d; it grows by a day each day if the retention is right
+      warning acme-a restore-window-short: it can be restored from 5d 22h ago on, and the policy wants 7d; it grows by a day each day if the retention is right
     short, and too new to be long
       fine
     not listed
-      critical acme-a no-window: RDS lists no automated backup of it, so it can't be restored to a point in time; see the database's events in RDS
+      critical acme-a no-restore-window: RDS lists no automated backup of it, so it can't be restored to a point in time; see the database's events in RDS
     not listed, and new
       fine
     listed without a time
-      info acme-a no-window: RDS tells no earliest restorable time of its automated backup; see the automated backup in RDS
+      info acme-a no-restore-window: RDS tells no earliest restorable time of its automated backup; see the automated backup in RDS
     a cluster, which is not listed
       fine
     ");
@@ -288,7 +288,7 @@ fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
     (cluster.family, cluster.retention_days) = (Cluster, 7);
     cluster.earliest_restorable = Some(parse_time("2026-11-18T12:00:00Z"));
     let said = format_plan(&plan_database(&policy, &cluster, Some(BTreeMap::new()), NOW));
-    insta::assert_snapshot!(said, @"warning acme-a short-window: it can be restored from 2d ago on, and the policy wants 7d; it grows by a day each day if the retention is right");
+    insta::assert_snapshot!(said, @"warning acme-a restore-window-short: it can be restored from 2d ago on, and the policy wants 7d; it grows by a day each day if the retention is right");
     cluster.earliest_restorable = None;
     assert_eq!(
         format_plan(&plan_database(&policy, &cluster, None, NOW)),

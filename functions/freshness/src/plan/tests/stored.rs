@@ -14,7 +14,7 @@ fn policy_of(kind: &str) -> Policy {
 fn dumps_policy(key: &str) -> Policy {
     policy_of(&format!(
         "postgres:\n  main:\n    databases: [orders, orders_old, users]\n    objectives: {{ max_age: 25h }}\n    \
-         stored: {{ bucket: acme-dumps, prefix: pg/, suffix: .dump, key: \"{key}\" }}\n"
+         storage: {{ bucket: acme-dumps, prefix: pg/, suffix: .dump, key: \"{key}\" }}\n"
     ))
 }
 
@@ -43,7 +43,7 @@ fn plan_objects(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Fr
 fn newest_lines(verdict: &FreshnessPlan) -> String {
     let lines = verdict.assets.iter().map(|a| {
         let age = a.age_seconds.map_or("no age".into(), human_hours);
-        format!("{} {}: {} {age}", a.group, a.asset, a.newest.as_deref().unwrap_or("nothing"))
+        format!("{} {}: {} {age}", a.group, a.asset, a.newest_point.as_deref().unwrap_or("nothing"))
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -86,12 +86,12 @@ fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
     ];
     let verdict = plan_objects(&policy, &objects, NOW);
     insta::assert_snapshot!(format_plan(&verdict), @"
-    critical orders stale: its newest object pg/orders_20261118.dump is 2d 9h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/orders_ runs
-    critical users no-point: there is nothing under s3://acme-dumps/pg/users_; see whether what writes there runs
+    critical orders backup-stale: its newest object pg/orders_20261118.dump is 2d 9h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/orders_ runs
+    critical users no-backup: there is nothing under s3://acme-dumps/pg/users_; see whether what writes there runs
     ");
-    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"
-    PointAge main orders 208200
-    PointAge main orders_old 35400
+    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::BackupAge, Metric::FailingAssets]), @"
+    BackupAge main orders 208200
+    BackupAge main orders_old 35400
     FailingAssets main * 2
     FailingAssets * * 2
     ");
@@ -118,7 +118,7 @@ fn a_listing_is_narrowed_to_what_the_key_begins_with() {
 fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
     let cache = |key: &str| {
         policy_of(&format!(
-            "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ max_age: 25h }}\n    stored: {{ bucket: acme-redis, prefix: \"r/\", key: \"{key}\" }}\n"
+            "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ max_age: 25h }}\n    storage: {{ bucket: acme-redis, prefix: \"r/\", key: \"{key}\" }}\n"
         ))
     };
     let table = [
@@ -176,7 +176,7 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
     insta::assert_snapshot!(rows.join("\n"), @"
     a date is the end of its day
       cache cache: r/c_20261118.rdb 1d 12h
-      critical cache stale: its newest object r/c_20261118.rdb is 1d 12h old, over the objective of 1d 1h; see whether what writes to s3://acme-redis/r/ runs
+      critical cache backup-stale: its newest object r/c_20261118.rdb is 1d 12h old, over the objective of 1d 1h; see whether what writes to s3://acme-redis/r/ runs
     but not later than the upload
       cache cache: r/c_20261120.rdb 10h
       fine
@@ -185,7 +185,7 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
       fine
     an old one uploaded again stays old
       cache cache: r/c_202611010130.rdb 19d 10h
-      critical cache stale: its newest object r/c_202611010130.rdb is 19d 10h old, over the objective of 1d 1h; see whether what writes to s3://acme-redis/r/ runs
+      critical cache backup-stale: its newest object r/c_202611010130.rdb is 19d 10h old, over the objective of 1d 1h; see whether what writes to s3://acme-redis/r/ runs
     short for hours and minutes
       cache cache: r/c_20261120_01:30.rdb 10h 30m
       fine
@@ -194,7 +194,7 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
       fine
     what follows the form is free
       cache cache: r/20261118/etc/app.conf 1d 12h
-      critical cache stale: its newest object r/20261118/etc/app.conf is 1d 12h old, over the objective of 1d 1h; see whether what writes to s3://acme-redis/r/ runs
+      critical cache backup-stale: its newest object r/20261118/etc/app.conf is 1d 12h old, over the objective of 1d 1h; see whether what writes to s3://acme-redis/r/ runs
     a key that is not of the form counts by its upload
       cache cache: r/dump.rdb 1h
       fine
@@ -206,7 +206,7 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
       fine
     from the future
       cache cache: nothing no age
-      critical cache future: what lies under s3://acme-redis/r/ has a time in the future, which proves nothing; compare the clocks of this host and of what writes there
+      critical cache clock-skew: what lies under s3://acme-redis/r/ has a time in the future, which proves nothing; compare the clocks of this host and of what writes there
     ");
 }
 
@@ -228,9 +228,9 @@ fn a_name_dated_in_the_future_counts_for_nothing_and_hides_nothing() {
     ];
     for (form, key, counts) in table {
         let verdict = one(form, key);
-        let newest = verdict.assets[0].newest.as_deref();
+        let newest = verdict.assets[0].newest_point.as_deref();
         assert_eq!(newest, counts.then_some(key), "{key}");
-        assert_eq!(format_plan(&verdict).contains("critical main future"), !counts, "{key}");
+        assert_eq!(format_plan(&verdict).contains("critical main clock-skew"), !counts, "{key}");
     }
     // However many there are, the good ones are seen behind them.
     let ahead: Vec<String> = (1..=9).map(|i| format!("pg/all_2099010{i}.dump")).collect();
@@ -238,8 +238,8 @@ fn a_name_dated_in_the_future_counts_for_nothing_and_hides_nothing() {
         ahead.iter().map(|k| (k.as_str(), 9, "2026-11-20T11:00:00Z")).collect();
     objects.push(("pg/all_20261118.dump", 9, "2026-11-18T02:00:00Z"));
     insta::assert_snapshot!(format_plan(&plan_objects(&dumps_policy("all_%Y%m%d.dump"), &objects, NOW)), @"
-    warning main future: 9 under s3://acme-dumps/pg/ are dated in the future and count for nothing: pg/all_20990101.dump; find out who put them there, or whose clock is ahead
-    critical main stale: its newest object pg/all_20261118.dump is 2d 10h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/ runs
+    warning main clock-skew: 9 under s3://acme-dumps/pg/ are dated in the future and count for nothing: pg/all_20990101.dump; find out who put them there, or whose clock is ahead
+    critical main backup-stale: its newest object pg/all_20261118.dump is 2d 10h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/ runs
     ");
 }
 
@@ -255,7 +255,7 @@ fn an_object_is_stale_from_the_second_after_the_objective_on() {
     });
     insta::assert_snapshot!(said.join("\n"), @"
     fine
-    critical main stale: its newest object pg/all_20261120_020000.dump is 1d 1h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/ runs
+    critical main backup-stale: its newest object pg/all_20261120_020000.dump is 1d 1h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/ runs
     ");
 }
 
@@ -269,23 +269,23 @@ fn folder_markers_checksums_and_other_suffixes_are_no_points() {
         ("pg/all_20261120.dump.part", 5, "2026-11-20T02:00:00Z"),
         ("other/all_20261120.dump", 5, "2026-11-20T02:00:00Z"),
     ];
-    insta::assert_snapshot!(format_plan(&plan_objects(&policy, &beside, NOW)), @"critical main no-point: there is nothing under s3://acme-dumps/pg/; see whether what writes there runs");
+    insta::assert_snapshot!(format_plan(&plan_objects(&policy, &beside, NOW)), @"critical main no-backup: there is nothing under s3://acme-dumps/pg/; see whether what writes there runs");
     // Where no suffix is given, a marker still is none.
     let bare = policy_of(
-        "files:\n  conf:\n    keep: { for: 7d }\n    from: { directory: /etc/acme }\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-conf, prefix: c/ }\n",
+        "files:\n  conf:\n    keep: { for: 7d }\n    from: { directory: /etc/acme }\n    objectives: { max_age: 25h }\n    storage: { bucket: acme-conf, prefix: c/ }\n",
     );
     let bare = plan_objects(
         &bare,
         &[("c/", 0, "2026-11-20T02:00:00Z"), ("c/2026/", 0, "2026-11-20T02:00:00Z")],
         NOW,
     );
-    insta::assert_snapshot!(format_plan(&bare), @"critical conf no-point: there is nothing under s3://acme-conf/c/; see whether what writes there runs");
+    insta::assert_snapshot!(format_plan(&bare), @"critical conf no-backup: there is nothing under s3://acme-conf/c/; see whether what writes there runs");
 }
 
 #[test]
 fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
     let policy = policy_of(
-        "redis:\n  cache:\n    keep: { for: 7d }\n    objectives: { max_age: 25h, min_size: 1KB, size_change: 50% }\n    stored: { bucket: acme-redis }\n",
+        "redis:\n  cache:\n    keep: { for: 7d }\n    objectives: { max_age: 25h, min_size: 1KB, max_size_deviation: 50% }\n    storage: { bucket: acme-redis }\n",
     );
     let days = [
         "2026-11-13T02:00:00Z",
@@ -325,17 +325,17 @@ fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
     the least
       fine
     under the least
-      critical cache too-small: its newest object 0.rdb has 999 bytes, under the least of 1KB; look into it before older ones go: it may be empty
+      critical cache size-below-minimum: its newest object 0.rdb has 999 bytes, under the least of 1KB; look into it before older ones go: it may be empty
     nothing in it
-      critical cache too-small: its newest object 0.rdb has 0 bytes, under the least of 1KB; look into it before older ones go: it may be empty
+      critical cache size-below-minimum: its newest object 0.rdb has 0 bytes, under the least of 1KB; look into it before older ones go: it may be empty
     half as much again
       fine
     a byte more than that
-      warning cache size: its newest object 3.rdb has 3001 bytes, +50% against the median of the 3 before it (2000); see what changed in the data
+      warning cache size-deviation: its newest object 3.rdb has 3001 bytes, +50% against the median of the 3 before it (2000); see what changed in the data
     half
       fine
     less than half
-      warning cache size: its newest object 3.rdb has 1999 bytes, -50% against the median of the 3 before it (4000); see what changed in the data
+      warning cache size-deviation: its newest object 3.rdb has 1999 bytes, -50% against the median of the 3 before it (4000); see what changed in the data
     one strange one before does not matter
       fine
     of nine, the first is forgotten
@@ -349,15 +349,15 @@ fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
 fn a_size_is_judged_where_no_age_is_asked_and_that_no_age_is_asked_is_said() {
     let store = |objectives: &str| {
         policy_of(&format!(
-            "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ {objectives} }}\n    stored: {{ bucket: acme-redis }}\n"
+            "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ {objectives} }}\n    storage: {{ bucket: acme-redis }}\n"
         ))
     };
     insta::assert_snapshot!(format_plan(&plan_objects(&store("min_size: 1KB"), &[("a", 5, NOW)], NOW)), @"
     warning cache not-watched: no objective is written and no schedule implies one, so nobody knows when its newest point is too old; write objectives.max_age in its group
-    critical cache too-small: its newest object a has 5 bytes, under the least of 1KB; look into it before older ones go: it may be empty
+    critical cache size-below-minimum: its newest object a has 5 bytes, under the least of 1KB; look into it before older ones go: it may be empty
     ");
-    insta::assert_snapshot!(format_plan(&plan_objects(&store("min_size: 1KB"), &[], NOW)), @"critical cache no-point: there is nothing under s3://acme-redis/; see whether what writes there runs");
-    let nothing = plan_objects(&store("size_change: 50%"), &[("a", 5, NOW)], NOW);
+    insta::assert_snapshot!(format_plan(&plan_objects(&store("min_size: 1KB"), &[], NOW)), @"critical cache no-backup: there is nothing under s3://acme-redis/; see whether what writes there runs");
+    let nothing = plan_objects(&store("max_size_deviation: 50%"), &[("a", 5, NOW)], NOW);
     assert_eq!(nothing.assets[0].status_label(), "not watched");
 }
 
@@ -381,11 +381,11 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
     };
     let verdict = plan(&policy, &facts, parse_time(NOW));
     insta::assert_snapshot!(format_plan(&verdict), @"
-    critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
-    critical orders unknown: what lies under s3://acme-dumps/pg/orders_ can't be seen; see the gap of that place
+    critical eu-west-1 in 111122223333 observation-failed: describe DB snapshots: Throttling: Rate exceeded; wait
+    critical orders backup-unknown: what lies under s3://acme-dumps/pg/orders_ can't be seen; see the gap of that place
     ");
-    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"
-    PointAge main users 36000
+    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::BackupAge, Metric::FailingAssets]), @"
+    BackupAge main users 36000
     FailingAssets main * 2
     FailingAssets * * 2
     ");

@@ -43,8 +43,8 @@ pub(super) fn render_page(message: &ChannelMessage) -> String {
                 }
                 @for incident in &message.incidents { (render_incident(incident, message.at)) }
                 @if let Some(more) = omitted_line(message) { p { (more) } }
-                @if !message.made.is_empty() {
-                    ul { @for made in &message.made { li { (backup_line(made)) } } }
+                @if !message.backups.is_empty() {
+                    ul { @for made in &message.backups { li { (backup_line(made)) } } }
                 }
                 @for line in &message.lines { p style="margin:0.3em 0" { (line) } }
                 p style="font-size:0.8em" { (footer_line(message)) }
@@ -56,7 +56,7 @@ pub(super) fn render_page(message: &ChannelMessage) -> String {
 
 fn render_incident(i: &IncidentSummary, at: Timestamp) -> Markup {
     html! {
-        h2 style="font-size:1em" { (asset_label(i)) " · " (i.what) }
+        h2 style="font-size:1em" { (asset_label(i)) " · " (i.code) }
         table {
             @for (what, fact) in incident_fields(i, at) {
                 tr {
@@ -65,8 +65,8 @@ fn render_incident(i: &IncidentSummary, at: Timestamp) -> Markup {
                 }
             }
         }
-        @if !i.mend.is_empty() && i.until.is_none() {
-            @if is_command(&i.mend) { pre { (i.mend) } } @else { p { (i.mend) } }
+        @if !i.hint.is_empty() && i.until.is_none() {
+            @if is_command(&i.hint) { pre { (i.hint) } } @else { p { (i.hint) } }
         }
     }
 }

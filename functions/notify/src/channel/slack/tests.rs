@@ -55,7 +55,7 @@ fn ten_thousand_findings_are_named_worst_first_as_far_as_slack_takes_them() {
     let body = render(&message);
     assert_within_limits(&body);
     let all = text_fields(&body);
-    let named = all.iter().filter(|(_, t)| t.contains("no-point")).count();
+    let named = all.iter().filter(|(_, t)| t.contains("no-backup")).count();
     let more = all
         .iter()
         .find_map(|(_, t)| t.strip_prefix("and ")?.strip_suffix(" more")?.parse::<usize>().ok());
@@ -95,7 +95,7 @@ fn what_was_opened_says_what_is_wrong_since_when_what_is_at_risk_and_what_to_do(
     ```holdfast run snapshot --asset bestellungen-größe```
     section
     mrkdwn
-    *&lt;script&gt;alert('1')&lt;/script&gt;* · no-point
+    *&lt;script&gt;alert('1')&lt;/script&gt;* · no-backup
     mrkdwn
     *What is wrong*
     no recovery point &amp; no copy; see &lt;!channel&gt;

@@ -102,7 +102,7 @@ proptest! {
                     let name = ["freshness", "offsite"][function];
                     let when = now + SignedDuration::from_mins(late);
                     let mut report = reported_run(name, when, findings.collect());
-                    (report.whole, report.run) = (whole, format!("r{n}"));
+                    (report.complete, report.run_id) = (whole, format!("r{n}"));
                     vec![report_event(report); 1 + usize::from(twice)]
                 }
             };
@@ -112,8 +112,8 @@ proptest! {
                 prop_assert!(ids.insert(t.message.id.clone()), "an id stands for one message");
             }
             for t in h.state.incidents.values() {
-                if t.closed.is_none() && t.gone.is_none() && t.severity == Severity::Critical && t.what != "alarm" {
-                    prop_assert!(!t.told.is_empty(), "nobody knows of {}", t.key);
+                if t.resolved_at.is_none() && t.cleared_at.is_none() && t.severity == Severity::Critical && t.code != "alarm" {
+                    prop_assert!(!t.notified.is_empty(), "nobody knows of {}", t.key);
                     for channel in ["chat", "pager"] {
                         let at = (channel.parse().expect("a name"), t.key.clone());
                         prop_assert!(known.contains_key(&at), "{channel} does not know of {}", t.key);
@@ -137,7 +137,7 @@ proptest! {
                 RandomEvent::Report { function, problems, .. } => {
                     let findings = problems.into_iter().map(|(a, _)| stale_finding(&format!("a{a}"))).collect();
                     let mut report = reported_run(["freshness", "offsite"][function], now, findings);
-                    report.run = format!("r{n}");
+                    report.run_id = format!("r{n}");
                     h.plan_events(now, &[report_event(report)]);
                 }
                 RandomEvent::Rings(_) | RandomEvent::Tick => drop(h.plan_events(now, &[])),
@@ -148,7 +148,7 @@ proptest! {
             now += SignedDuration::from_mins(15);
             let mut reports = vec![reported_run("freshness", now, vec![]), reported_run("offsite", now, vec![])];
             for report in &mut reports {
-                report.run = format!("end-{n}");
+                report.run_id = format!("end-{n}");
             }
             h.plan_events(now, &reports.into_iter().map(report_event).collect::<Vec<_>>());
         }

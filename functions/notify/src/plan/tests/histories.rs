@@ -39,8 +39,8 @@ fn what_is_at_risk_is_said_with_the_newest_point_and_its_place() {
     let risk = told[0].message.incidents[0].at_risk.clone().expect("what is at risk");
     assert_eq!(risk.newest.as_deref(), Some("orders-daily-1"));
     assert_eq!((risk.age_seconds, risk.max_age_seconds), (Some(97_500), Some(90_000)));
-    assert_eq!(risk.place.as_deref(), Some("RDS in eu-west-1"));
-    assert_eq!(told[0].message.incidents[0].mend, "holdfast run snapshot");
+    assert_eq!(risk.location.as_deref(), Some("RDS in eu-west-1"));
+    assert_eq!(told[0].message.incidents[0].hint, "holdfast run snapshot");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn doubled_late_and_narrow_reports_do_nothing() {
     );
     h.freshness_run("00:45", vec![stale_finding("orders")]);
     let mut narrow = reported_run("freshness", time_of_day("00:50"), vec![]);
-    narrow.whole = false;
+    narrow.complete = false;
     assert!(
         h.message_lines(time_of_day("00:50"), &[report_event(narrow)]).is_empty(),
         "who looked at a part can't say it is mended"
@@ -119,7 +119,7 @@ fn a_run_that_took_an_hour_speaks_of_its_end() {
         action: "dump".into(),
         result: "failed".into(),
         detail: Some("disk full".into()),
-        made: None,
+        artifact: None,
     }];
     assert_eq!(
         h.message_lines(time_of_day("00:50"), &[report_event(long)]).len(),
@@ -127,8 +127,8 @@ fn a_run_that_took_an_hour_speaks_of_its_end() {
         "it ended after the quick one"
     );
     let t = h.state.incidents.values().next().expect("an incident");
-    assert_eq!((t.what.as_str(), t.group.as_deref()), ("dump-failed", Some("shop")));
-    assert_eq!(t.why, "dump: disk full");
+    assert_eq!((t.code.as_str(), t.group.as_deref()), ("dump-failed", Some("shop")));
+    assert_eq!(t.message, "dump: disk full");
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn ten_thousand_findings_are_one_message_of_bounded_size_and_worst_first() {
         .collect();
     findings.insert(5_000, stale_finding("orders"));
     for f in &mut findings {
-        f.why = "w".repeat(10_000);
+        f.message = "w".repeat(10_000);
     }
     let report = || report_event(reported_run("freshness", time_of_day("00:15"), findings.clone()));
     let told = h.plan_events(time_of_day("00:15"), &[report()]);
@@ -227,23 +227,26 @@ fn ten_thousand_findings_are_one_message_of_bounded_size_and_worst_first() {
     assert_eq!(message.incidents.len(), 20);
     assert_eq!(message.incidents[0].asset, "orders");
     assert!(
-        message.incidents.iter().any(|i| i.what == "too-many" && i.why.starts_with("9500 more")),
+        message
+            .incidents
+            .iter()
+            .any(|i| i.code == "too-many" && i.message.starts_with("9500 more")),
         "{:?}",
         message.incidents[1]
     );
-    assert_eq!(message.more, 500 + 1 - 20);
+    assert_eq!(message.omitted, 500 + 1 - 20);
     assert!(serde_json::to_string(message).expect("json").len() < 64 << 10);
     let size = serde_json::to_string(&h.state).expect("json").len();
     assert!(size < 2 << 20, "{size} bytes are remembered");
     let mut again = reported_run("freshness", time_of_day("00:30"), findings.clone());
-    again.run = "again".into();
+    again.run_id = "again".into();
     assert!(h.plan_events(time_of_day("00:30"), &[report_event(again)]).is_empty());
     let end = h.plan_events(
         time_of_day("00:45"),
         &[report_event(reported_run("freshness", time_of_day("00:45"), vec![]))],
     );
     assert!(end.iter().all(|t| t.message.kind == MessageKind::Resolved));
-    assert!(h.state.beyond.is_empty());
+    assert!(h.state.untracked.is_empty());
 }
 
 #[test]
@@ -279,13 +282,13 @@ fn a_function_that_does_not_come_to_its_end_is_told_until_it_does() {
     assert_eq!(
         told,
         [
-            "chat critical: function/freshness: not-completed",
-            "pager critical: function/freshness: not-completed"
+            "chat critical: function/freshness: run-not-completed",
+            "pager critical: function/freshness: run-not-completed"
         ]
     );
     assert_eq!(h.freshness_run("00:15", vec![]).len(), 2, "the next run came to its end");
     let mut failed = reported_run("freshness", time_of_day("00:30"), vec![stale_finding("orders")]);
-    failed.run = "b".into();
+    failed.run_id = "b".into();
     assert_eq!(h.message_lines(time_of_day("00:30"), &[report_event(failed)]).len(), 2);
     assert!(
         h.message_lines(time_of_day("00:33"), &[news("b", "00:33", true)]).is_empty(),
@@ -309,7 +312,7 @@ fn what_was_made_is_told_where_the_policy_asks_for_it_and_once() {
         .is_empty(),
         "nothing was made"
     );
-    assert_eq!((h.state.day.made, h.state.day.bytes), (1, 1_500_000_000));
+    assert_eq!((h.state.day.backups_made, h.state.day.bytes), (1, 1_500_000_000));
 }
 
 #[test]
@@ -320,8 +323,8 @@ fn a_backup_that_did_not_prove_good_is_a_problem_until_one_does() {
             id: format!("v-{hhmm}"),
             backup: crate::message::BackupInfo {
                 asset: "shop/shop".into(),
-                what: "shop.dump".into(),
-                place: "s3://acme-dumps".into(),
+                name: "shop.dump".into(),
+                location: "s3://acme-dumps".into(),
                 bytes: None,
                 seconds: Some(3.0),
                 rows: Some(42),
@@ -334,7 +337,7 @@ fn a_backup_that_did_not_prove_good_is_a_problem_until_one_does() {
     let told =
         h.plan_events(time_of_day("00:10"), &[verified("00:10", Some("3 rows are missing"))]);
     assert_eq!(told.len(), 2);
-    assert_eq!(told[0].message.made[0].rows, Some(42));
+    assert_eq!(told[0].message.backups[0].rows, Some(42));
     assert!(
         h.message_lines(time_of_day("00:12"), &[verified("00:05", None)]).is_empty(),
         "an older one that comes late"

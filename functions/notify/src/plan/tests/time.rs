@@ -61,7 +61,7 @@ fn a_function_that_says_nothing_is_told_and_no_sign_of_life_is_given() {
     assert!(!beats(&h, "00:18") && beats(&h, "00:20"));
     assert!(h.message_lines(time_of_day("01:00"), &[]).is_empty());
     let told = h.message_lines(time_of_day("01:05"), &[]);
-    assert!(told.contains(&"pager critical: function/freshness: silent".to_owned()), "{told:?}");
+    assert!(told.contains(&"pager critical: function/freshness: missing-heartbeat".to_owned()), "{told:?}");
     assert!(!beats(&h, "01:05"));
     assert_eq!(h.freshness_run("01:10", vec![]).len(), 2, "it is back");
     assert!(beats(&h, "01:10"));
@@ -96,8 +96,9 @@ fn a_clock_that_ran_ahead_blocks_nothing_that_is_true() {
 #[test]
 fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends() {
     let mut h = NotifyHistory::new();
-    let text =
-        format!("{POLICY}  recovery: {{ to: [chat, manager], every: 15m, report_within: 24h }}\n");
+    let text = format!(
+        "{POLICY}  recovery: {{ to: [chat, manager], every: 15m, report_deadline: 24h }}\n"
+    );
     h.policy = Policy::parse(&text).expect("a policy");
     let news = |hhmm: &str, stage| {
         NotificationEvent::Restore(RestoreEvent {
@@ -148,8 +149,8 @@ fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends()
 #[test]
 fn a_recovery_that_never_tells_its_end_is_a_problem() {
     let mut h = NotifyHistory::new();
-    h.policy =
-        Policy::parse(&format!("{POLICY}  recovery: {{ report_within: 2h }}\n")).expect("a policy");
+    h.policy = Policy::parse(&format!("{POLICY}  recovery: {{ report_deadline: 2h }}\n"))
+        .expect("a policy");
     let begun = RestoreEvent {
         id: "r1".into(),
         asset: "shop/shop".into(),
@@ -164,7 +165,7 @@ fn a_recovery_that_never_tells_its_end_is_a_problem() {
 #[test]
 fn a_recovery_that_waits_for_an_archive_is_neither_failed_nor_missing() {
     let mut h = NotifyHistory::new();
-    let text = format!("{POLICY}  recovery: {{ to: [chat], report_within: 2h }}\n");
+    let text = format!("{POLICY}  recovery: {{ to: [chat], report_deadline: 2h }}\n");
     h.policy = Policy::parse(&text).expect("a policy");
     let news = |hhmm: &str, stage| {
         let (id, asset) = ("r1".into(), "shop/shop".into());
@@ -197,9 +198,9 @@ fn the_storage_report_is_sent_once_for_each_time_of_its_schedule_and_a_budget_th
         severity,
         asset: "acme".into(),
         group: None,
-        what: what.into(),
-        why: why.into(),
-        mend: String::new(),
+        code: what.into(),
+        message: why.into(),
+        hint: String::new(),
     };
     let told = |h: &mut NotifyHistory, when: &str, findings: Vec<ReportedFinding>| {
         h.plan_events(

@@ -8,7 +8,7 @@ fn object(key: &str, size: u64, etag: &str, modified: &str) -> S3Object {
         size,
         etag: etag.into(),
         modified: format!("2026-11-{modified}:00Z").parse().expect("a time"),
-        class: "STANDARD".into(),
+        storage_class: "STANDARD".into(),
         restored: false,
     }
 }
@@ -28,7 +28,7 @@ fn copy_task(group: &Name) -> ObjectCopyTask<'_> {
 #[test]
 fn an_object_is_copied_when_its_copy_is_missing_or_older_and_its_time_has_come() {
     let old = || object("k", 3, "a", "14T00:00");
-    let archived = || S3Object { class: "DEEP_ARCHIVE".into(), ..old() };
+    let archived = || S3Object { storage_class: "DEEP_ARCHIVE".into(), ..old() };
     let table = [
         ("no copy", ObjectPair::Missing(old())),
         ("no copy, written at the slot", ObjectPair::Missing(object("k", 3, "a", "15T04:00"))),
@@ -86,7 +86,7 @@ fn an_object_is_copied_when_its_copy_is_missing_or_older_and_its_time_has_come()
 fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
     let name: Name = "backups".parse().expect("a name");
     let task = ObjectCopyTask { kms_key: Some("arn:key".into()), ..copy_task(&name) };
-    let cold = S3Object { class: "GLACIER".into(), ..object("c", 1, "c", "02T00:00") };
+    let cold = S3Object { storage_class: "GLACIER".into(), ..object("c", 1, "c", "02T00:00") };
     let page = plan_page(
         &task,
         &[
@@ -103,21 +103,21 @@ fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
                 PlanStep {
                     asset: "backups",
                     action: CopyObject {
-                        from: "backups",
+                        source_bucket: "backups",
                         object: S3Object {
                             key: "a",
                             size: 1,
                             etag: "a",
                             modified: 2026-11-01T00:00:00Z,
-                            class: "STANDARD",
+                            storage_class: "STANDARD",
                             restored: false,
                         },
-                        to: "offsite",
+                        destination_bucket: "offsite",
                         kms_key: Some(
                             "arn:key",
                         ),
                     },
-                    because: "it has no copy",
+                    reason: "it has no copy",
                 },
             ],
             findings: [],
@@ -172,7 +172,7 @@ impl TestBuckets {
             size: u64::from(content % 3),
             etag: format!("md5-of-{content}"),
             modified: self.now(),
-            class: "STANDARD".into(),
+            storage_class: "STANDARD".into(),
             restored: false,
         };
         self.source.insert(key.into(), TestObject { content, seen });

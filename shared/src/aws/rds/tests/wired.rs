@@ -13,7 +13,7 @@ destinations:
   dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr" }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     snapshots: { daily: { keep: { for: 35d } } }
     copies: [{ to: dr, of: [daily], keep: { newest: 2 } }]
 "#,
@@ -86,7 +86,8 @@ async fn a_copy_is_asked_for_at_its_destination_with_key_and_tags() {
     let rds =
         aws.rds(&Location { region: "us-east-1".parse().expect("a region"), ..home_location() });
     let copy = SnapshotCopyRequest {
-        source: "arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00".into(),
+        source_arn: "arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00"
+            .into(),
         id: "orders-automated-202611200200".into(),
         kms_key: Some("arn:aws:kms:us-east-1:111122223333:key/dr".into()),
         option_group: Some("tde".into()),

@@ -23,16 +23,16 @@ const KEY: &str = "arn:aws:kms:us-east-1:444455556666:key/1";
 
 fn copy_order(size: u64) -> CopyObject {
     CopyObject {
-        from: "backups".into(),
+        source_bucket: "backups".into(),
         object: S3Object {
             key: "pg/a b+c%.dump".into(),
             size,
             etag: MD5.into(),
             modified: jiff::Timestamp::UNIX_EPOCH,
-            class: "STANDARD".into(),
+            storage_class: "STANDARD".into(),
             restored: false,
         },
-        to: "offsite".into(),
+        destination_bucket: "offsite".into(),
         kms_key: None,
     }
 }
