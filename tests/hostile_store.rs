@@ -382,7 +382,9 @@ fn what_is_decided_of_the_stores_own_is_worth_protecting() {
     let decided = render_decisions(world, world.root.path());
     // One is due, some go, one is held, notes make one young: all of it could be changed by a wrong rule.
     assert!(
-        decided.contains("Create(") && decided.contains("delete ") && decided.contains("audit (ana)"),
+        decided.contains("Create(")
+            && decided.contains("delete ")
+            && decided.contains("audit (ana)"),
         "{decided}"
     );
     assert!(decided.contains("2026-11-18T03:00:00Z"), "{decided}");

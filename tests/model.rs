@@ -411,7 +411,7 @@ proptest! {
     ) {
         let mut model = RdsModel::new();
         // A clock that goes back can leave a snapshot under a slot that has not come yet; freshness calls that stale, and
-        // the slot after it mends it. So here clocks go forward only.
+        // the slot after it fixes it. So here clocks go forward only.
         for (of, event) in expand_events(&events).iter().filter(|(_, e)| !matches!(e, ModelEvent::Wait { hours } if *hours < 0)) {
             let gone = model.apply_event(*of, event);
             model.apply_deletes(&gone);

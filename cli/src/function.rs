@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn critical(asset: &str, what: FindingCode) -> Finding {
-        Finding::new(Severity::Critical, asset, what, "why", "mend")
+        Finding::new(Severity::Critical, asset, what, "why", "fix")
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(crate) async fn run_all_checks(
 fn timeout_report(world: &RunContext<'_>, function: FunctionName) -> RunReport {
     let mut report = RunReport::new(function.name(), world);
     let why = format!("it did not answer within {} minutes", FUNCTION_TIMEOUT.as_secs() / 60);
-    let mend =
+    let hint =
         format!("{} and see what it waits for", commands::run(&commands::watch(function.name())));
     let asset = format!("function/{}", function.name());
     report.push_finding(Finding::new(
@@ -70,7 +70,7 @@ fn timeout_report(world: &RunContext<'_>, function: FunctionName) -> RunReport {
         asset,
         FindingCode::ServiceTimeout,
         why,
-        mend,
+        hint,
     ));
     (report.failed, report.complete) = (true, false);
     report

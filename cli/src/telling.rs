@@ -110,16 +110,10 @@ pub(crate) fn verification_event(
             (fault, Some(v.durations.iter().map(|t| t.seconds).sum()), rows)
         }
     };
-    let mend = shared::hints::commands::list(&format!("{}/{}", item.group, item.database));
+    let hint = shared::hints::commands::list(&format!("{}/{}", item.group, item.database));
     let made = BackupInfo { seconds, rows, ..backup_info(item) };
     let (id, at) = (session.env.run_id.clone(), current_time(session));
-    Some(NotificationEvent::Verification(VerificationEvent {
-        id,
-        backup: made,
-        fault,
-        hint: mend,
-        at,
-    }))
+    Some(NotificationEvent::Verification(VerificationEvent { id, backup: made, fault, hint, at }))
 }
 
 fn backup_info(item: &LocatedBackup<'_>) -> BackupInfo {

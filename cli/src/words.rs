@@ -37,13 +37,13 @@ pub(crate) fn severity_label(worst: Option<Severity>) -> &'static str {
 
 /// A finding, and below it what to do.
 pub(crate) fn format_finding(f: &Finding) -> String {
-    let Finding { severity, asset, code: what, message: why, hint: mend, .. } = f;
+    let Finding { severity, asset, code: what, message: why, hint, .. } = f;
     let severity = match severity {
         Severity::Info => "info",
         severity => severity_label(Some(*severity)),
     };
-    let mend = if mend.is_empty() { String::new() } else { format!("\n    do: {mend}") };
-    escape_control_chars(&format!("{severity} {asset} ({what}): {why}{mend}"))
+    let hint = if hint.is_empty() { String::new() } else { format!("\n    do: {hint}") };
+    escape_control_chars(&format!("{severity} {asset} ({what}): {why}{hint}"))
 }
 
 /// A count with its word.

@@ -269,7 +269,11 @@ fn an_aws_that_is_not_reached_is_one_clear_error() {
     assert_eq!(output.status.code(), Some(3), "{}", to_text(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
     assert_eq!(report["failed"], true);
-    assert!(report["findings"].as_array().is_some_and(|f| f.iter().any(|f| f["code"] == "observation-failed")));
+    assert!(
+        report["findings"]
+            .as_array()
+            .is_some_and(|f| f.iter().any(|f| f["code"] == "observation-failed"))
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""Starts ministack with one thing mended: it judges an alarm by its metric's name alone, and CloudWatch by dimensions too."""
+"""Starts ministack with one thing fixed: it judges an alarm by its metric's name alone, and CloudWatch by dimensions too."""
 
 import sys
 

@@ -37,9 +37,9 @@ pub enum PostgresErrorKind {
 
 impl fmt::Display for PostgresError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { doing, why, hint: mend, .. } = self;
+        let Self { doing, why, hint, .. } = self;
         write!(f, "{doing}: {why}")?;
-        if mend.is_empty() { Ok(()) } else { write!(f, "; {mend}") }
+        if hint.is_empty() { Ok(()) } else { write!(f, "; {hint}") }
     }
 }
 
@@ -51,20 +51,20 @@ impl PostgresError {
         kind: PostgresErrorKind,
         doing: impl Into<String>,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        hint: impl Into<String>,
     ) -> Self {
-        Self { doing: doing.into(), why: why.into(), hint: mend.into(), kind }
+        Self { doing: doing.into(), why: why.into(), hint: hint.into(), kind }
     }
 
     /// What the server or the connection to it answered.
     pub fn from_pg(doing: impl Into<String>, e: &tokio_postgres::Error) -> Self {
         let Some(db) = e.as_db_error() else {
-            let (kind, mend) = if e.is_closed() || is_io(e) {
+            let (kind, hint) = if e.is_closed() || is_io(e) {
                 (PostgresErrorKind::Lost, "see the server's log; the next run starts afresh")
             } else {
                 (PostgresErrorKind::Data, "")
             };
-            return Self::new(kind, doing, error_chain(e), mend);
+            return Self::new(kind, doing, error_chain(e), hint);
         };
         let mut why = safe_message(db);
         if !may_hold_data(db) {
@@ -73,8 +73,8 @@ impl PostgresError {
                 why.push_str(more);
             }
         }
-        let (kind, mend) = kind_from_sqlstate(db.code().code());
-        Self::new(kind, doing, why, mend)
+        let (kind, hint) = kind_from_sqlstate(db.code().code());
+        Self::new(kind, doing, why, hint)
     }
 
     /// A local pipe or file that did not work.

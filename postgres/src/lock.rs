@@ -53,8 +53,8 @@ pub async fn try_advisory_lock<'a>(
             )
         },
     );
-    let mend = "wait for that run, or end it if it hangs: SELECT pg_terminate_backend(its backend)";
-    Err(PostgresError::new(PostgresErrorKind::Busy, format!("take the lease of {name}"), why, mend))
+    let hint = "wait for that run, or end it if it hangs: SELECT pg_terminate_backend(its backend)";
+    Err(PostgresError::new(PostgresErrorKind::Busy, format!("take the lease of {name}"), why, hint))
 }
 
 impl AdvisoryLock<'_> {
@@ -76,8 +76,8 @@ impl AdvisoryLock<'_> {
         if held.get(0) {
             return Ok(());
         }
-        let mend = "run again; what this run wrote does not count";
-        Err(PostgresError::new(PostgresErrorKind::Lost, doing, "it is no longer ours", mend))
+        let hint = "run again; what this run wrote does not count";
+        Err(PostgresError::new(PostgresErrorKind::Lost, doing, "it is no longer ours", hint))
     }
 
     /// Gives it back before the session ends.

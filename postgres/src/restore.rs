@@ -436,8 +436,8 @@ fn read_error(e: &io::Error) -> PostgresError {
         io::ErrorKind::PermissionDenied => return judge::refused_error(e.to_string()),
         _ => PostgresErrorKind::Lost,
     };
-    let mend = "verify the backup; the database that was restored into is incomplete";
-    PostgresError::new(kind, "read the backup", e.to_string(), mend)
+    let hint = "verify the backup; the database that was restored into is incomplete";
+    PostgresError::new(kind, "read the backup", e.to_string(), hint)
 }
 
 fn task_panic_error(e: &JoinError) -> PostgresError {

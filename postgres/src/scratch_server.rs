@@ -245,9 +245,9 @@ async fn spawn_keeper(
         return Ok(keeper);
     }
     drop(keeper.stdin.take());
-    let mend =
+    let hint =
         "see what keeps it from starting, or name another server under `scratch:` in the policy";
-    Err(PostgresError::new(PostgresErrorKind::Tool, doing(), said.trim(), mend))
+    Err(PostgresError::new(PostgresErrorKind::Tool, doing(), said.trim(), hint))
 }
 
 /// Removes the folders of runs that are dead.

@@ -143,7 +143,7 @@ impl ConnectionConfig {
         let doing = || format!("log in to {database} at {} as {}", self.host, self.user);
         let failed = |e: &tokio_postgres::Error| {
             // 0A000: the database's encoding can't be turned into UTF-8, in which all our sessions are.
-            let (kind, mend) = match e.code().map(tokio_postgres::error::SqlState::code) {
+            let (kind, hint) = match e.code().map(tokio_postgres::error::SqlState::code) {
                 Some("0A000") => (
                     PostgresErrorKind::Refused,
                     Some(
@@ -153,7 +153,7 @@ impl ConnectionConfig {
                 _ => (PostgresErrorKind::Connection, None),
             };
             let error = PostgresError::from_pg(doing(), e);
-            PostgresError { kind, hint: mend.map_or(error.hint, str::to_owned), ..error }
+            PostgresError { kind, hint: hint.map_or(error.hint, str::to_owned), ..error }
         };
         let mut config = tokio_postgres::Config::new();
         config.user(&self.user).dbname(database).application_name(&self.application);
@@ -213,8 +213,8 @@ impl ConnectionConfig {
             return Ok(());
         }
         let why = "a connection pooler such as PgBouncer answers there and not PostgreSQL itself";
-        let mend = "give host and port of the server: a dump needs sessions of its own, with one snapshot for all of them";
-        Err(PostgresError::new(PostgresErrorKind::Refused, doing(), why, mend))
+        let hint = "give host and port of the server: a dump needs sessions of its own, with one snapshot for all of them";
+        Err(PostgresError::new(PostgresErrorKind::Refused, doing(), why, hint))
     }
 
     /// A client program that will connect to `database`; host, user, password and TLS go by its environment, which has

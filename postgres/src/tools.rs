@@ -87,10 +87,10 @@ pub fn server_programs(version_num: u32) -> Result<ServerPrograms, PostgresError
             }
         };
         let package = if needed == 0 { "postgresql".into() } else { format!("postgresql-{needed}") };
-        let mend = format!(
+        let hint = format!(
             "apt install {package}, or name another server under `scratch:` in the policy, or write `scratch: production`"
         );
-        PostgresError { doing: "find a PostgreSQL server for a test restore".into(), why, hint: mend, ..e }
+        PostgresError { doing: "find a PostgreSQL server for a test restore".into(), why, hint, ..e }
     })?;
     Ok(ServerPrograms { version: chosen.0, folder: chosen.1 })
 }
@@ -149,7 +149,7 @@ fn pick_compatible(
         let have: Vec<_> = found.iter().map(|(v, f)| format!("{v} in {}", f.display())).collect();
         format!("the server is PostgreSQL {needed}, and here is only pg_dump {}", have.join(", "))
     };
-    let mend = format!(
+    let hint = format!(
         "install version {needed} or later: apt install postgresql-client-{needed} or dnf install \
          postgresql{needed} (https://www.postgresql.org/download/), or name its folder in tool_dirs"
     );
@@ -157,7 +157,7 @@ fn pick_compatible(
         PostgresErrorKind::Tool,
         "find a pg_dump that fits the server",
         why,
-        mend,
+        hint,
     ))
 }
 

@@ -45,17 +45,17 @@ impl RestoreError {
         kind: RestoreErrorKind,
         doing: impl Into<String>,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        hint: impl Into<String>,
     ) -> Self {
-        Self { doing: doing.into(), why: why.into(), hint: mend.into(), kind }
+        Self { doing: doing.into(), why: why.into(), hint: hint.into(), kind }
     }
 }
 
 impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { doing, why, hint: mend, .. } = self;
+        let Self { doing, why, hint, .. } = self;
         write!(f, "{doing}: {why}")?;
-        if mend.is_empty() { Ok(()) } else { write!(f, "; {mend}") }
+        if hint.is_empty() { Ok(()) } else { write!(f, "; {hint}") }
     }
 }
 
@@ -107,7 +107,7 @@ impl From<OperationError> for RestoreError {
 impl RestoreError {
     /// What the archive's reader said of the backup `name`.
     pub(crate) fn from_archive_error(name: &str, e: &archive::ArchiveError) -> Self {
-        let (kind, mend) = match e {
+        let (kind, hint) = match e {
             archive::ArchiveError::Key(_) => {
                 (RestoreErrorKind::Key, "give the identity or passphrase it was made for")
             }
@@ -117,6 +117,6 @@ impl RestoreError {
             archive::ArchiveError::Io(_) => (RestoreErrorKind::Store, ""),
             archive::ArchiveError::Unsupported(_) => (RestoreErrorKind::Refused, ""),
         };
-        Self::new(kind, format!("read {name}"), e.to_string(), mend)
+        Self::new(kind, format!("read {name}"), e.to_string(), hint)
     }
 }

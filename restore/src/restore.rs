@@ -285,9 +285,9 @@ fn incomplete_error(
 ) -> RestoreError {
     let first = losses.iter().find(|l| l.kind == RestoreWarningKind::Data).or(losses.first());
     let because = first.map(|l| format!(" ({}: {})", l.statement, l.message)).unwrap_or_default();
-    let mut mend = "restore another backup, or mend what the message names".to_owned();
+    let mut hint = "restore another backup, or fix what the message names".to_owned();
     if first.is_some() {
-        mend.push_str(
+        hint.push_str(
             "; --accept-losses restores the rest all the same and says what is missing (exit code 6)",
         );
     }
@@ -299,10 +299,10 @@ fn incomplete_error(
             format: manifest.format,
             table: manifest.table.as_deref(),
         });
-        mend.push_str(&format!("; by hand, into a database that you made: {line}"));
+        hint.push_str(&format!("; by hand, into a database that you made: {line}"));
     }
     let doing = format!("check what was restored of {}", backup.uri);
-    RestoreError::new(RestoreErrorKind::Check, doing, format!("{why}{because}"), mend)
+    RestoreError::new(RestoreErrorKind::Check, doing, format!("{why}{because}"), hint)
 }
 
 async fn run_erasure(
@@ -315,7 +315,7 @@ async fn run_erasure(
     for (i, statement) in all.iter().enumerate() {
         session.batch_execute(statement).await.map_err(|e| {
             let said = postgres::PostgresError::from_pg(format!("run erasure statement {i}"), &e);
-            RestoreError { hint: "mend `erasure` in the policy".into(), ..RestoreError::from(said) }
+            RestoreError { hint: "fix `erasure` in the policy".into(), ..RestoreError::from(said) }
         })?;
     }
     Ok(())
@@ -381,8 +381,8 @@ fn with_rollback_note(
         Ok(()) => format!("{target} is as it was"),
         Err(also) => format!("and it could not all be undone: {also}"),
     };
-    let mend = if e.hint.is_empty() { state } else { format!("{} ({state})", e.hint) };
-    RestoreError { hint: mend, ..e }
+    let hint = if e.hint.is_empty() { state } else { format!("{} ({state})", e.hint) };
+    RestoreError { hint, ..e }
 }
 
 async fn measure_phase<T, E>(

@@ -474,8 +474,8 @@ mod tests {
             (store::StoreErrorKind::Denied, VerificationVerdict::CouldNotVerify),
             (store::StoreErrorKind::Archived, VerificationVerdict::Waiting),
         ] {
-            let (why, mend) = ("no".to_owned(), "look".to_owned());
-            let of = BackupKind::Faulty { parsed_key: None, manifest: None, kind, why, hint: mend };
+            let (why, hint) = ("no".to_owned(), "look".to_owned());
+            let of = BackupKind::Faulty { parsed_key: None, manifest: None, kind, why, hint };
             let checks = check_sidecars(&store, &StoredBackup { kind: of, ..backup() }).await;
             assert_eq!(evaluate_verdict(&checks, &[]), expected, "{kind:?}");
         }

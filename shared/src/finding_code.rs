@@ -261,6 +261,9 @@ finding_codes! {
     ReplicaExtra "replica-extra":
         "The replica has objects that the source has not." /
         "Nothing: deletes are not replicated unless a rule says so.";
+    ReplicaIncomplete "replica-incomplete":
+        "Objects of the source are not in the replica." /
+        "See which replication rule leaves them out, and the replication status of one of them.";
     ReplicaLag "replica-lag":
         "A read replica is further behind than allowed." /
         "Look for long queries on the replica, or a burst of writes.";

@@ -196,7 +196,7 @@ pub fn select_databases<'a>(
                         &database.id,
                         FindingCode::AmbiguousGroup,
                         format!("the groups {first} and {name} both select it; {first} has it"),
-                        format!("name it under except in {name}"),
+                        format!("name it under exclude in {name}"),
                     )
                     .in_group(first),
                 );
@@ -209,9 +209,9 @@ pub fn select_databases<'a>(
             group.select.identifiers.iter().filter(|id| !databases.iter().any(|d| d.id == **id))
         {
             let why = "the policy names it and RDS has no instance or cluster of that name";
-            let mend = "check the name; if it was deleted on purpose, take it out of the policy";
+            let hint = "check the name; if it was deleted on purpose, take it out of the policy";
             out.findings.push(
-                Finding::new(Severity::Critical, id, FindingCode::DatabaseMissing, why, mend)
+                Finding::new(Severity::Critical, id, FindingCode::DatabaseMissing, why, hint)
                     .in_group(name),
             );
         }
@@ -221,13 +221,13 @@ pub fn select_databases<'a>(
                 "the group selects {} databases and the policy expects {expected}",
                 mine.len()
             );
-            let mend = "check the selection, or expect, in the policy";
+            let hint = "check the selection, or expect, in the policy";
             let finding = Finding::new(
                 Severity::Critical,
                 name.to_string(),
                 FindingCode::TooFewDatabases,
                 why,
-                mend,
+                hint,
             );
             out.findings.push(finding.in_group(name));
         }

@@ -157,9 +157,9 @@ fn outside_s3(policy: &Policy, bucket: &BucketGroup) -> Vec<(String, &'static st
 impl UnimplementedPart {
     /// As a finding.
     pub fn to_finding(&self) -> Finding {
-        let mend =
+        let hint =
             "take it out of the policy, or make these backups by other means and say so there";
-        Finding::new(self.severity, &self.path, FindingCode::NotImplemented, self.why, mend)
+        Finding::new(self.severity, &self.path, FindingCode::NotImplemented, self.why, hint)
             .in_group(&self.group)
     }
 
@@ -188,11 +188,11 @@ pub fn add_missing_assets(
         }
         let asset = asset.unwrap_or_else(|| group.clone());
         let why = "nothing could be observed of it";
-        let mend = format!(
+        let hint = format!(
             "see what could not be observed; {} where it can be reached",
             hints::run(hints::STATUS)
         );
-        let finding = Finding::new(Severity::Critical, &asset, FindingCode::NotObserved, why, mend);
+        let finding = Finding::new(Severity::Critical, &asset, FindingCode::NotObserved, why, hint);
         let finding = finding.in_group(&group);
         let mut standing = AssetStatus::new(&group, &asset);
         standing.add_finding(&finding);

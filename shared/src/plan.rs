@@ -11,7 +11,7 @@ use std::fmt;
 pub enum Severity {
     /// Worth knowing.
     Info,
-    /// Should be mended soon; nothing is lost yet.
+    /// Should be fixed soon; nothing is lost yet.
     Warning,
     /// An objective is missed, or can't be judged: the run fails.
     Critical,
@@ -82,7 +82,7 @@ impl Finding {
         asset: impl Into<String>,
         what: FindingCode,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        hint: impl Into<String>,
     ) -> Self {
         Self {
             severity,
@@ -90,7 +90,7 @@ impl Finding {
             group: None,
             code: what,
             message: why.into(),
-            hint: mend.into(),
+            hint: hint.into(),
         }
     }
 
@@ -121,9 +121,9 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { severity, asset, code: what, message: why, hint: mend, .. } = self;
+        let Self { severity, asset, code: what, message: why, hint, .. } = self;
         write!(f, "{severity} {asset} {what}: {why}")?;
-        if mend.is_empty() { Ok(()) } else { write!(f, "; {mend}") }
+        if hint.is_empty() { Ok(()) } else { write!(f, "; {hint}") }
     }
 }
 

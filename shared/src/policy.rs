@@ -106,7 +106,7 @@ impl PolicyError {
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, path: path, message } = self;
+        let Self { line, column, path, message } = self;
         if path.is_empty() {
             write!(f, "{line}:{column}: {message}")
         } else {
@@ -120,7 +120,7 @@ impl fmt::Display for PolicyError {
 #[error("{}", join_errors(.0))]
 pub struct PolicyErrors(pub Vec<PolicyError>);
 
-/// Nobody mends more at a time, and a hostile file has tens of thousands.
+/// Nobody fixes more at a time, and a hostile file has tens of thousands.
 const MAX_ERRORS: usize = 200;
 
 impl PolicyErrors {
@@ -129,7 +129,7 @@ impl PolicyErrors {
         let more = self.0.len().saturating_sub(MAX_ERRORS);
         self.0.truncate(MAX_ERRORS);
         if let Some(last) = self.0.last().filter(|_| more > 0).cloned() {
-            let message = format!("and {more} more faults; mend these first");
+            let message = format!("and {more} more faults; fix these first");
             self.0.push(PolicyError { path: String::new(), message, ..last });
         }
         self

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_event_is_refused_with_the_place_and_the_mend() {
+    fn a_wrong_event_is_refused_with_the_place_and_the_hint() {
         let table = [
             serde_json::json!({}),
             serde_json::json!({"reason": ""}),

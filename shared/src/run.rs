@@ -61,8 +61,8 @@ impl<'a> RunContext<'a> {
         let late = |_| {
             let why =
                 format!("no answer within {} s, its share of the run's time", limit.as_secs());
-            let mend = "check the network and the endpoint; the next run tries again";
-            Err(OperationError::with_hint(OperationErrorKind::Unreachable, doing, why, mend))
+            let hint = "check the network and the endpoint; the next run tries again";
+            Err(OperationError::with_hint(OperationErrorKind::Unreachable, doing, why, hint))
         };
         tokio::time::timeout(limit, Box::pin(observation)).await.unwrap_or_else(late)
     }
@@ -172,13 +172,13 @@ pub fn cut_off_report(world: &RunContext<'_>, function: &'static str) -> RunRepo
     let mut report = RunReport::new(function, world);
     let why = "the run's time was over before its work was, and it was cut off: something that it waited for hangs; \
                what it did until then is in the log and not in this report";
-    let mend = "see the log for the last thing it did; the next run goes on; if it happens again, raise the timeout";
+    let hint = "see the log for the last thing it did; the next run goes on; if it happens again, raise the timeout";
     report.push_finding(Finding::new(
         Severity::Critical,
         function,
         FindingCode::DeadlineExceeded,
         why,
-        mend,
+        hint,
     ));
     report
 }
@@ -275,13 +275,13 @@ pub async fn finish_run(
 }
 
 fn log_finding(finding: &Finding) {
-    let Finding { severity, asset, code: what, message: why, hint: mend, .. } = finding;
-    let what = what.as_str();
+    let Finding { severity, asset, code, message, hint, .. } = finding;
+    let code = code.as_str();
     let group = finding.group.as_deref();
     match severity {
-        Severity::Critical => tracing::error!(group, asset, what, mend, "{why}"),
-        Severity::Warning => tracing::warn!(group, asset, what, mend, "{why}"),
-        Severity::Info => tracing::info!(group, asset, what, mend, "{why}"),
+        Severity::Critical => tracing::error!(group, asset, code, hint, "{message}"),
+        Severity::Warning => tracing::warn!(group, asset, code, hint, "{message}"),
+        Severity::Info => tracing::info!(group, asset, code, hint, "{message}"),
     }
 }
 
@@ -293,13 +293,13 @@ pub async fn record_audit(world: &RunContext<'_>, report: &mut RunReport) {
         Ok(None) => {}
         Ok(Some(head)) => tracing::info!(head = %head, "recorded what was done"),
         Err(e) => {
-            let (why, mend) = (e.to_string(), e.hint().to_owned());
+            let (why, hint) = (e.to_string(), e.hint().to_owned());
             report.push_finding(Finding::new(
                 Severity::Critical,
                 "audit",
                 FindingCode::AuditWriteFailed,
                 why,
-                mend,
+                hint,
             ));
             report.finalize();
         }
@@ -396,13 +396,13 @@ async fn publish_to_topic(
     )
     .await;
     if let Err(e) = published {
-        let (why, mend) = (e.to_string(), e.hint().to_owned());
+        let (why, hint) = (e.to_string(), e.hint().to_owned());
         report.push_finding(Finding::new(
             Severity::Critical,
             "topic",
             FindingCode::NotificationFailed,
             why,
-            mend,
+            hint,
         ));
         report.finalize();
     }

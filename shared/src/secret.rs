@@ -196,7 +196,7 @@ fn describe_source(from: &SecretSource) -> String {
 }
 
 fn not_set_error(from: &SecretSource) -> OperationError {
-    let mend = match (&from.env, &from.secret) {
+    let hint = match (&from.env, &from.secret) {
         (Some(name), _) => format!("set {name}, or change where the policy says the value is"),
         (_, Some(_)) => "give the secret a value".into(),
         _ => "write one of secret, env, file in the policy".into(),
@@ -205,7 +205,7 @@ fn not_set_error(from: &SecretSource) -> OperationError {
         OperationErrorKind::Missing,
         format!("read {}", describe_source(from)),
         "it is not set",
-        mend,
+        hint,
     )
 }
 
@@ -216,14 +216,21 @@ fn extract_value(from: &SecretSource, text: SecretString) -> Result<SecretString
         Some(key) => pick::pick_value(text.expose_secret(), key).map(Into::into),
     };
     found.ok_or_else(|| {
-        let (why, mend) = match &from.key {
+        let (why, hint) = match &from.key {
             None => ("it is empty".into(), "give it a value".into()),
             Some(key) => (
                 format!("there is no value named {key} in it"),
-                format!("write a JSON field \"{key}\" or a line {key}=value, or mend `key` in the policy"),
+                format!(
+                    "write a JSON field \"{key}\" or a line {key}=value, or fix `key` in the policy"
+                ),
             ),
         };
-        OperationError::with_hint(OperationErrorKind::Missing, format!("read {}", describe_source(from)), why, mend)
+        OperationError::with_hint(
+            OperationErrorKind::Missing,
+            format!("read {}", describe_source(from)),
+            why,
+            hint,
+        )
     })
 }
 
@@ -233,7 +240,7 @@ fn read_secret_file(path: &Path, mounted: bool) -> Result<SecretString, Operatio
     let shown = path.display();
     let doing = || format!("read file {shown}");
     let error =
-        |kind, why: String, mend: String| OperationError::with_hint(kind, doing(), why, mend);
+        |kind, why: String, hint: String| OperationError::with_hint(kind, doing(), why, hint);
     let io = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => error(
             OperationErrorKind::Missing,
@@ -252,20 +259,20 @@ fn read_secret_file(path: &Path, mounted: bool) -> Result<SecretString, Operatio
         OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
     let facts = opened.metadata().map_err(io)?;
     if !facts.is_file() {
-        let mend = "name a regular file".into();
-        return Err(error(OperationErrorKind::Refused, "it is no regular file".into(), mend));
+        let hint = "name a regular file".into();
+        return Err(error(OperationErrorKind::Refused, "it is no regular file".into(), hint));
     }
     let mode = facts.mode() & 0o7777;
     if mode & 0o022 != 0 || (mode & 0o055 != 0 && !mounted) {
         let why = format!("its mode is {mode:04o}: others than its owner can read or change it");
         let chmod = format!("chmod 600 {shown}");
-        let mend = match mode & 0o022 {
+        let hint = match mode & 0o022 {
             0 => format!(
                 "{chmod}; or write mounted: true beside file, where a container platform mounts it so"
             ),
             _ => chmod,
         };
-        return Err(error(OperationErrorKind::Refused, why, mend));
+        return Err(error(OperationErrorKind::Refused, why, hint));
     }
     let us = rustix::process::geteuid().as_raw();
     if facts.uid() != us && facts.uid() != 0 {

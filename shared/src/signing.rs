@@ -133,12 +133,12 @@ impl MinisignSigner {
         secrets: &SecretResolver<'_>,
     ) -> Result<Option<Self>, OperationError> {
         let Some(signing) = &policy.signing else { return Ok(None) };
-        let refused = |why: String, mend: &str| {
+        let refused = |why: String, hint: &str| {
             OperationError::with_hint(
                 OperationErrorKind::Key,
                 "find the key that signs".to_owned(),
                 why,
-                mend,
+                hint,
             )
         };
         let Some(from) = &signing.secret_key else {

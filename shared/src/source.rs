@@ -57,11 +57,11 @@ impl PolicyLoader {
             let text = std::fs::File::open(&at)
                 .and_then(|f| bounded::read_text_to_limit(f, MAX_POLICY_BYTES));
             let text = text.map_err(|e| {
-                let mend = "name a policy file with --policy or HOLDFAST_POLICY".into();
+                let hint = "name a policy file with --policy or HOLDFAST_POLICY".into();
                 PolicyLoadError::Unreadable {
                     location: at.clone(),
                     message: e.to_string(),
-                    hint: mend,
+                    hint,
                     kind: None,
                 }
             })?;
@@ -70,11 +70,11 @@ impl PolicyLoader {
         let Some((bucket, key)) =
             address.split_once('/').filter(|(b, k)| !b.is_empty() && !k.is_empty())
         else {
-            let (why, mend) = ("this is not an S3 address".into(), "write s3://bucket/key".into());
+            let (why, hint) = ("this is not an S3 address".into(), "write s3://bucket/key".into());
             return Err(PolicyLoadError::Unreadable {
                 location: at,
                 message: why,
-                hint: mend,
+                hint,
                 kind: None,
             });
         };
@@ -95,11 +95,11 @@ impl PolicyLoader {
         ) {
             (None, Some((_, policy))) => Ok(policy.clone()),
             (None, None) => {
-                let (why, mend) = ("S3 says that nothing changed".into(), "try again".into());
+                let (why, hint) = ("S3 says that nothing changed".into(), "try again".into());
                 Err(PolicyLoadError::Unreadable {
                     location: at.clone(),
                     message: why,
-                    hint: mend,
+                    hint,
                     kind: Some(OperationErrorKind::Refused),
                 })
             }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_read_each_time_and_a_missing_one_is_said_with_the_mend() {
+    async fn a_file_is_read_each_time_and_a_missing_one_is_said_with_the_hint() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("policy.yaml");
         let mut source = PolicyLoader::new(path.to_str().expect("text"));

@@ -68,9 +68,9 @@ impl AzureBackend {
         }
         let store = builder.build().map_err(|e| {
             let doing = format!("open azure://{account}/{container}");
-            let mend =
+            let hint =
                 "check account, container, endpoint and access key of the store in the policy";
-            StoreError::new(StoreErrorKind::Refused, doing, e.to_string(), mend)
+            StoreError::new(StoreErrorKind::Refused, doing, e.to_string(), hint)
         })?;
         connector.sign_with(account, store.credentials().clone());
         Ok(Self {
@@ -117,7 +117,7 @@ impl AzureBackend {
                 StoreErrorKind::Refused,
                 doing,
                 e.to_string(),
-                "mend the store's key or prefix",
+                "fix the store's key or prefix",
             )
         })
     }
@@ -153,13 +153,13 @@ impl AzureBackend {
     ) -> Result<AzureUpload, StoreError> {
         // Azure is asked again at the end; this saves a whole dump that could never be stored.
         if self.head_blob(key).await?.is_some() {
-            let mend = "look at it: nothing is ever rewritten";
+            let hint = "look at it: nothing is ever rewritten";
             let doing = format!("write {}", self.full_uri(key));
             return Err(StoreError::new(
                 StoreErrorKind::Exists,
                 doing,
                 "there is a blob of that name",
-                mend,
+                hint,
             ));
         }
         AzureUpload::new(self.clone(), key, put)

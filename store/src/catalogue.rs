@@ -336,17 +336,17 @@ async fn classify_manifest(
         ));
     }
     let damaged =
-        |why: String, mend: &str| StoreError::new(StoreErrorKind::Damaged, doing(), why, mend);
+        |why: String, hint: &str| StoreError::new(StoreErrorKind::Damaged, doing(), why, hint);
     let said = manifest.file.bytes;
     Ok(match entry {
         None => {
-            let mend = "find out who deleted it; the manifest alone is no backup";
-            faulty(damaged("its file is not there".into(), mend), Some(manifest))
+            let hint = "find out who deleted it; the manifest alone is no backup";
+            faulty(damaged("its file is not there".into(), hint), Some(manifest))
         }
         Some(entry) if entry.size != said => {
             let why = format!("its file has {} bytes, and the manifest says {said}", entry.size);
-            let mend = "find out what changed it; it was whole when it was written";
-            faulty(damaged(why, mend), Some(manifest))
+            let hint = "find out what changed it; it was whole when it was written";
+            faulty(damaged(why, hint), Some(manifest))
         }
         Some(_) => BackupKind::Committed(Box::new(manifest)),
     })
@@ -437,9 +437,9 @@ impl StoredBackup {
     /// If it may not: of the kind of its fault.
     pub fn admit_for_restore(self, signs: bool, untrusted: bool) -> Result<Self, StoreError> {
         let refused = |kind: StoreErrorKind, why: String| {
-            let mend =
+            let hint =
                 "to restore its file all the same, write --untrusted: whatever is in it is run";
-            Err(StoreError::new(kind, format!("restore {}", self.uri), why, mend))
+            Err(StoreError::new(kind, format!("restore {}", self.uri), why, hint))
         };
         let read = match &self.kind {
             BackupKind::Committed(_) => return Ok(self),
@@ -448,8 +448,8 @@ impl StoredBackup {
                 let why = "another tool made it, so it is not signed, and the policy says that it must be";
                 return refused(StoreErrorKind::Untrusted, why.into());
             }
-            BackupKind::Faulty { kind, why, hint: mend, .. } if !untrusted => {
-                return refused(*kind, format!("{why}; {mend}"));
+            BackupKind::Faulty { kind, why, hint, .. } if !untrusted => {
+                return refused(*kind, format!("{why}; {hint}"));
             }
             BackupKind::Faulty { parsed_key: read, .. } => read.clone(),
         };

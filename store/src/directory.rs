@@ -62,7 +62,7 @@ impl DirectoryBackend {
                 StoreErrorKind::Refused,
                 doing,
                 why,
-                "mend the store's key or prefix",
+                "fix the store's key or prefix",
             ));
         }
         Ok(self.root.join(whole))
@@ -120,12 +120,12 @@ impl DirectoryBackend {
             let file = match steps::open_regular(&path) {
                 Ok(Some(file)) => file,
                 Ok(None) => {
-                    let mend = "look at it: a store has regular files";
+                    let hint = "look at it: a store has regular files";
                     return Err(StoreError::new(
                         StoreErrorKind::Refused,
                         doing(),
                         "it is no regular file",
-                        mend,
+                        hint,
                     ));
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -260,13 +260,13 @@ async fn run_blocking_for<T: Send + 'static>(
     match tokio::time::timeout(longest, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(done)) => done,
         Ok(Err(e)) => {
-            let mend = "internal error; please report it";
-            Err(StoreError::new(StoreErrorKind::Refused, "work on files", e.to_string(), mend))
+            let hint = "internal error; please report it";
+            Err(StoreError::new(StoreErrorKind::Refused, "work on files", e.to_string(), hint))
         }
         Err(_) => {
             let why = format!("the file system did not answer within {} s", longest.as_secs());
-            let mend = "see whether the disk is well, and the server of a network mount there";
-            Err(StoreError::new(StoreErrorKind::Unreachable, "work on files", why, mend))
+            let hint = "see whether the disk is well, and the server of a network mount there";
+            Err(StoreError::new(StoreErrorKind::Unreachable, "work on files", why, hint))
         }
     }
 }

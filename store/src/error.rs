@@ -49,15 +49,15 @@ impl StoreError {
         kind: StoreErrorKind,
         doing: impl Into<String>,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        hint: impl Into<String>,
     ) -> Self {
-        Self { doing: doing.into(), why: why.into(), hint: mend.into(), kind }
+        Self { doing: doing.into(), why: why.into(), hint: hint.into(), kind }
     }
 
     /// An error of the file system.
     pub(crate) fn from_io(doing: impl Into<String>, e: &std::io::Error) -> Self {
         use std::io::ErrorKind;
-        let (kind, mend) = match e.kind() {
+        let (kind, hint) = match e.kind() {
             ErrorKind::NotFound => (StoreErrorKind::Missing, "check the directory in the policy"),
             ErrorKind::AlreadyExists => {
                 (StoreErrorKind::Exists, "look at what is there under that name")
@@ -76,7 +76,7 @@ impl StoreError {
             ),
             _ => (StoreErrorKind::Refused, "see the error above"),
         };
-        Self::new(kind, doing, e.to_string(), mend)
+        Self::new(kind, doing, e.to_string(), hint)
     }
 
     /// The reading side of a stream can't tell more than this.
@@ -88,7 +88,7 @@ impl StoreError {
 impl From<OperationError> for StoreError {
     fn from(e: OperationError) -> Self {
         let code = e.code.as_deref().unwrap_or_default();
-        let (kind, mend) = match code {
+        let (kind, hint) = match code {
             "PreconditionFailed" | "ConditionalRequestConflict" => {
                 (StoreErrorKind::Exists, Some("look at what is there: nothing is ever rewritten"))
             }
@@ -117,8 +117,8 @@ impl From<OperationError> for StoreError {
                 _ => (StoreErrorKind::Refused, None),
             },
         };
-        let mend = mend.map_or_else(|| e.hint().to_owned(), str::to_owned);
-        Self { doing: e.operation, why: e.message, hint: mend, kind }
+        let hint = hint.map_or_else(|| e.hint().to_owned(), str::to_owned);
+        Self { doing: e.operation, why: e.message, hint, kind }
     }
 }
 

@@ -60,12 +60,12 @@ impl KeyTemplate {
     /// # Errors
     /// If it has a placeholder that is none, or a field that is none.
     pub fn new(text: &str, ending: &str) -> Result<Self, StoreError> {
-        let refused = |why: String, mend: &str| {
+        let refused = |why: String, hint: &str| {
             Err(StoreError::new(
                 StoreErrorKind::Refused,
                 format!("read the key \"{text}\""),
                 why,
-                mend,
+                hint,
             ))
         };
         let ending = if text.ends_with(ending) { "" } else { ending };
@@ -84,8 +84,8 @@ impl KeyTemplate {
                 "reason" => KeyPlaceholder::Reason,
                 "table" => KeyPlaceholder::Table,
                 _ => {
-                    let mend = "write {database}, {reason} or {table}";
-                    return refused(format!("{{{name}}} is no placeholder"), mend);
+                    let hint = "write {database}, {reason} or {table}";
+                    return refused(format!("{{{name}}} is no placeholder"), hint);
                 }
             };
             if !head.is_empty() {
@@ -112,8 +112,8 @@ impl KeyTemplate {
             form.precision = SignedDuration::from_secs(precision);
             form.dateless = dateless;
             let Ok(made) = form.render_key("d", "r", "t", sample) else {
-                let mend = "write strftime fields, as in %Y%m%d_%H%M%S";
-                return refused("it has a time field that is none".into(), mend);
+                let hint = "write strftime fields, as in %Y%m%d_%H%M%S";
+                return refused("it has a time field that is none".into(), hint);
             };
             if form.parse_key(&made, KnownNames::default()).is_some_and(|r| r.contains_time(sample))
             {
@@ -196,7 +196,7 @@ impl KeyTemplate {
                 StoreErrorKind::Refused,
                 doing,
                 why,
-                "mend the store's key in the policy",
+                "fix the store's key in the policy",
             )
         };
         let mut key = String::new();

@@ -178,12 +178,12 @@ impl BackupStore {
             }
         }
         let last = candidates.last().map_or("a backup", String::as_str);
-        let mend = "find out what else writes there: nobody but this run knew that name";
+        let hint = "find out what else writes there: nobody but this run knew that name";
         Err(StoreError::new(
             StoreErrorKind::Exists,
             format!("name {last}"),
             "every name for it is taken",
-            mend,
+            hint,
         ))
     }
 
@@ -319,8 +319,8 @@ impl BackupStore {
         trust: &TrustPolicy,
     ) -> Result<(), StoreError> {
         let RecoveryPoint { id, arn, .. } = point.point();
-        let refused = |kind, why: String, mend: &str| {
-            Err(StoreError::new(kind, format!("delete {arn}"), why, mend))
+        let refused = |kind, why: String, hint: &str| {
+            Err(StoreError::new(kind, format!("delete {arn}"), why, hint))
         };
         if *arn != self.full_uri(id) {
             let why = format!("it is not of {}", self.address());
@@ -328,8 +328,8 @@ impl BackupStore {
         }
         let there = catalogue::get_backup(self, id, trust).await?;
         if let Some(why) = there.hold {
-            let mend = format!("take the hold away first: {}", beside::legal_hold_key(id));
-            return refused(StoreErrorKind::Locked, format!("held: {why}"), &mend);
+            let hint = format!("take the hold away first: {}", beside::legal_hold_key(id));
+            return refused(StoreErrorKind::Locked, format!("held: {why}"), &hint);
         }
         if !there.is_committed() {
             let why = "it is not what was judged any more".into();

@@ -213,12 +213,12 @@ impl BackupManifest {
     /// If it is no manifest, or of a version that this Holdfast does not know.
     pub fn parse_manifest(key: &str, json: &[u8]) -> Result<Self, StoreError> {
         let damaged = |why: String| {
-            let mend = "look at it: without its manifest the file counts as no backup";
+            let hint = "look at it: without its manifest the file counts as no backup";
             StoreError::new(
                 StoreErrorKind::Damaged,
                 format!("read the manifest of {key}"),
                 why,
-                mend,
+                hint,
             )
         };
         // The version first: all else may mean something else in another one.

@@ -42,8 +42,8 @@ pub async fn find_marker(
 ) -> Result<Option<StoreMarker>, StoreError> {
     let Some((json, mark)) = read_marker(store, trust.owner()).await? else { return Ok(None) };
     if let Err(e) = trust.check_signature(Reader::uncached(store), MARKER_KEY, &json).await? {
-        let mend = format!("{}; where `signing` is new: {}", e.hint, run(STORE_INIT));
-        return Err(StoreError::new(StoreErrorKind::Refused, read_operation(store), e.why, mend));
+        let hint = format!("{}; where `signing` is new: {}", e.hint, run(STORE_INIT));
+        return Err(StoreError::new(StoreErrorKind::Refused, read_operation(store), e.why, hint));
     }
     Ok(Some(mark))
 }
@@ -57,19 +57,19 @@ async fn read_marker(
     let mark =
         serde_json::from_slice::<StoreMarker>(&json).ok().filter(|m| m.holdfast == MARKER_VERSION);
     let Some(mark) = mark else {
-        let mend = "look at it: whose store this is, nobody can tell from it";
+        let hint = "look at it: whose store this is, nobody can tell from it";
         return Err(StoreError::new(
             StoreErrorKind::Damaged,
             read_operation(store),
             "it is no mark of this version",
-            mend,
+            hint,
         ));
     };
     if mark.owner != owner {
         let why =
             format!("this place belongs to \"{}\", and the policy is of \"{owner}\"", mark.owner);
-        let mend = "give each policy a directory or a prefix of its own";
-        return Err(StoreError::new(StoreErrorKind::Refused, read_operation(store), why, mend));
+        let hint = "give each policy a directory or a prefix of its own";
+        return Err(StoreError::new(StoreErrorKind::Refused, read_operation(store), why, hint));
     }
     Ok(Some((json, mark)))
 }
@@ -100,12 +100,12 @@ pub async fn write_marker(
         }
     }
     let Some((json, mark)) = read_marker(store, author.owner()).await? else {
-        let mend = "see what else deletes there";
+        let hint = "see what else deletes there";
         return Err(StoreError::new(
             StoreErrorKind::Missing,
             read_operation(store),
             "it was written and is gone",
-            mend,
+            hint,
         ));
     };
     if let Some(signature) = author.sign(MARKER_KEY, &json) {
@@ -131,7 +131,7 @@ pub async fn write_marker(
 
 /// The error of a directory that has no mark, or of a bucket that lost it.
 pub(crate) fn missing_marker_error(store: &BackupStore) -> StoreError {
-    let (why, mend) = match store {
+    let (why, hint) = match store {
         BackupStore::Directory(_) => (
             "it is not there: either nothing is mounted here, or the directory is new",
             format!("mount it; to make a new store there: {}", run(STORE_INIT)),
@@ -141,7 +141,7 @@ pub(crate) fn missing_marker_error(store: &BackupStore) -> StoreError {
             format!("find out who deleted it; to write it again: {}", run(STORE_INIT)),
         ),
     };
-    StoreError::new(StoreErrorKind::Missing, read_operation(store), why, mend)
+    StoreError::new(StoreErrorKind::Missing, read_operation(store), why, hint)
 }
 
 #[cfg(test)]

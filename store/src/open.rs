@@ -46,12 +46,12 @@ pub async fn open_store(
         return Ok(BackupStore::Azure(opened.with_upload_memory(memory)));
     }
     let Some(bucket) = &store.bucket else {
-        let mend = "write exactly one of bucket, directory, azure";
+        let hint = "write exactly one of bucket, directory, azure";
         return Err(StoreError::new(
             StoreErrorKind::Refused,
             "open a store",
             "the policy names no place",
-            mend,
+            hint,
         ));
     };
     let region = store.aws_region().unwrap_or_else(|| home.region.clone());

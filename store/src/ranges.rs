@@ -44,12 +44,12 @@ where
     let mut ranges = stream::iter(ranges).buffered(PREFETCH_RANGES);
     while let Some(range) = ranges.next().await {
         let Some(Ok(range)) = range else {
-            let mend = "this is a fault of Holdfast";
+            let hint = "this is a fault of Holdfast";
             return Err(StoreError::new(
                 StoreErrorKind::Refused,
                 doing,
                 "its task was ended",
-                mend,
+                hint,
             ));
         };
         let mut range = range.unwrap_or_else(|_| Err(range_timeout_error(doing.clone())))?;
@@ -93,14 +93,14 @@ fn range_timeout_error(doing: String) -> StoreError {
 
 /// The object is another version than the one whose reading was begun.
 pub(crate) fn changed_during_read_error(doing: String) -> StoreError {
-    let mend = "see what else writes there: backups are never rewritten";
-    StoreError::new(StoreErrorKind::Damaged, doing, "it was changed while it was read", mend)
+    let hint = "see what else writes there: backups are never rewritten";
+    StoreError::new(StoreErrorKind::Damaged, doing, "it was changed while it was read", hint)
 }
 
 /// There is no object to read or to thaw.
 pub(crate) fn not_found_error(doing: String) -> StoreError {
-    let mend = "list the store: it may have been deleted";
-    StoreError::new(StoreErrorKind::Missing, doing, "it is not there", mend)
+    let hint = "list the store: it may have been deleted";
+    StoreError::new(StoreErrorKind::Missing, doing, "it is not there", hint)
 }
 
 #[cfg(test)]

@@ -243,8 +243,8 @@ impl S3Backend {
         }
         let doing = || format!("lock objects in s3://{}", self.config.name);
         let refused = |why: &str| {
-            let mend = "turn versioning and Object Lock on for the bucket, or take `lock` out of the policy";
-            Err(StoreError::new(StoreErrorKind::Refused, doing(), why, mend))
+            let hint = "turn versioning and Object Lock on for the bucket, or take `lock` out of the policy";
+            Err(StoreError::new(StoreErrorKind::Refused, doing(), why, hint))
         };
         if self.lister.bucket_versioning(&self.config.name).await?
             != shared::aws::s3::BucketVersioning::Enabled

@@ -40,20 +40,20 @@ pub(crate) struct TrustError {
 }
 
 impl TrustError {
-    fn new(why: impl Into<String>, mend: &'static str) -> Self {
-        Self { why: why.into(), hint: mend }
+    fn new(why: impl Into<String>, hint: &'static str) -> Self {
+        Self { why: why.into(), hint }
     }
 }
 
 impl From<SignatureError> for TrustError {
     fn from(why: SignatureError) -> Self {
-        let mend = match why {
+        let hint = match why {
             SignatureError::Unknown(_) => {
                 "if it is an older key of yours, name it under signing.previous; else find out who put it there"
             }
             _ => "find out who put it there; it does not count, and is never deleted",
         };
-        Self::new(why.to_string(), mend)
+        Self::new(why.to_string(), hint)
     }
 }
 
@@ -146,13 +146,13 @@ impl TrustPolicy {
         // What is signed was made by a policy of its time.
         if encrypts && !self.requires_signature() && m.layers.encryption.is_none() {
             let why = "its record says that it is not encrypted, and the policy encrypts";
-            let mend = "find out who put it there; if it is older than `encrypt` in the policy, move it away";
-            return Err(TrustError::new(why, mend));
+            let hint = "find out who put it there; if it is older than `encrypt` in the policy, move it away";
+            return Err(TrustError::new(why, hint));
         }
         if self.is_future(m.data_time) {
             let why = format!("its data is of {}, which is in the future", m.data_time);
-            let mend = "compare the clocks of this host and of who wrote it; it counts when its time has come";
-            return Err(TrustError::new(why, mend));
+            let hint = "compare the clocks of this host and of who wrote it; it counts when its time has come";
+            return Err(TrustError::new(why, hint));
         }
         if m.slot.is_some_and(|slot| {
             m.data_time.checked_add(MAX_CLOCK_SKEW).is_ok_and(|latest| slot > latest)

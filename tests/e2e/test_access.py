@@ -1,4 +1,4 @@
-"""What a function's role does not allow: named, with the mend, and the rest of the policy is judged all the same."""
+"""What a function's role does not allow: named, with the fix, and the rest of the policy is judged all the same."""
 
 import boto3
 import pytest

@@ -1,4 +1,4 @@
-"""Input that can't be right: one clear error that names the place and the mend, and nothing is taken, copied or deleted."""
+"""Input that can't be right: one clear error that names the place and the fix, and nothing is taken, copied or deleted."""
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_a_policy_with_three_faults_lists_all_with_line_and_column_and_nothing_h
         answer = world.invoke(function)
         assert answer.error and answer.payload["errorType"] == "Holdfast.NoPolicy", answer.payload
         assert f"s3://{fleet.POLICIES}/policy.yaml" in answer.said
-        for place in ("3:9: home.account", "8:24: databases.fleet.snapshots.daily.schedule", "9:5: databases.fleet.copys"):
+        for place in ("3:9: home.account", "8:28: databases.fleet.snapshots.daily.schedule", "9:5: databases.fleet.copys"):
             assert place in answer.said, answer.said
 
 

@@ -162,7 +162,7 @@ def test_ten_thousand_findings_are_a_message_of_bounded_size(send):
     assert sink.faults == []
     assert len(sink.told) == 1 + 21 + 1
     assert max(len(told.body) for told in sink.told) < 512 << 10
-    assert sink.told[-1].json["more"] == 9980
+    assert sink.told[-1].json["omitted"] == 9980
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------------

@@ -263,9 +263,9 @@ def test_all_are_verified_at_once(holdfast, changed, policy):
     rules = policy()
     rules["postgres"]["shop"]["dumps"]["other"] = {"keep": {"newest": 1}}
     dump(holdfast, rules, reason="other")
-    proven = well(holdfast(rules, "verify", "--all", "--width", "4", "--json")).json
+    proven = well(holdfast(rules, "verify", "--all", "--jobs", "4", "--json")).json
     assert [each["is_good"] for each in proven] == [True, True] and not any(each["restored"] for each in proven)
-    proven = well(holdfast(rules, "verify", "--all", "--full", "--width", "4", "--json")).json
+    proven = well(holdfast(rules, "verify", "--all", "--full", "--jobs", "4", "--json")).json
     assert [each["is_good"] for each in proven] == [True, True] and all(each["restored"] for each in proven)
     assert changed.server.databases() == [changed.name]
 

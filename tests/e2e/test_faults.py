@@ -81,7 +81,7 @@ def clear(world: World, region: str, names: list[str]) -> None:
         world.client("rds", region).delete_db_snapshot(DBSnapshotIdentifier=name)
 
 
-@pytest.mark.parametrize("schedule", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_a_snapshot_run_killed_between_any_two_calls_is_finished_by_the_next(seeded, when):
     slot = slot_due(seeded.now())
     expected = {f"{instance}-nightly-{slot}" for instance in THREE}
@@ -104,7 +104,7 @@ def test_a_snapshot_run_killed_between_any_two_calls_is_finished_by_the_next(see
     assert some_died_half_way or when == "after"
 
 
-@pytest.mark.parametrize("schedule", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_an_offsite_run_killed_between_any_two_calls_is_finished_by_the_next(seeded, when):
     assert seeded.holdfast("run", "offsite", policy=copied()).code == 0
     expected = offsite(seeded)

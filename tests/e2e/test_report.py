@@ -33,7 +33,7 @@ def policy():
 
 @pytest.fixture(scope="module")
 def folder(seeded, tmp_path_factory):
-    """The page of the seeded fleet, before anybody mended anything."""
+    """The page of the seeded fleet, before anybody fixed anything."""
     folder = tmp_path_factory.mktemp("page")
     ran = seeded.holdfast("report", "--to", str(folder), policy=with_page())
     assert ran.code == 0, ran

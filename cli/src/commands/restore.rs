@@ -218,8 +218,8 @@ async fn verify_safety_dump(
                 format!("read back {}", taken.backup.uri),
                 format!("{}: {}", bad.name, bad.detail),
             );
-            let mend = "look at the store; nothing was touched";
-            Err(restore::RestoreError::new(RestoreErrorKind::Store, doing, why, mend))
+            let hint = "look at the store; nothing was touched";
+            Err(restore::RestoreError::new(RestoreErrorKind::Store, doing, why, hint))
         }
         None => Ok(()),
     }

@@ -155,7 +155,7 @@ impl StatusOutput {
             if fleet.contains(&f) {
                 continue;
             }
-            match mends.iter_mut().find(|(mend, _)| *mend == f.hint) {
+            match mends.iter_mut().find(|(hint, _)| *hint == f.hint) {
                 Some((_, of)) if of.contains(&f.asset.as_str()) => {}
                 Some((_, of)) => of.push(&f.asset),
                 None => mends.push((&f.hint, vec![&f.asset])),
@@ -163,7 +163,7 @@ impl StatusOutput {
         }
         mends
             .into_iter()
-            .map(|(mend, of)| escape_control_chars(&format!("  {}: {mend}", of.join(", "))))
+            .map(|(hint, of)| escape_control_chars(&format!("  {}: {hint}", of.join(", "))))
             .collect()
     }
 }

@@ -44,12 +44,12 @@ pub(crate) async fn copy_dump(
         .map_err(OperationError::from)?;
     let mut manifest = match source.kind {
         BackupKind::Committed(manifest) => *manifest,
-        BackupKind::Faulty { why, hint: mend, .. } => {
+        BackupKind::Faulty { why, hint, .. } => {
             return Err(OperationError::with_hint(
                 OperationErrorKind::Store,
                 format!("copy {}", what.from),
                 why,
-                mend,
+                hint,
             ));
         }
         BackupKind::Foreign(_) => {
@@ -137,6 +137,6 @@ fn verify_identical(key: &str, hash: &[u8], record: &str) -> Result<(), Operatio
         return Ok(());
     }
     let why = format!("its SHA-256 is {hash} and its commit record says {record}");
-    let mend = "the file in the first place is damaged: verify it, and look at its disk or bucket";
-    Err(OperationError::with_hint(OperationErrorKind::Store, format!("copy {key}"), why, mend))
+    let hint = "the file in the first place is damaged: verify it, and look at its disk or bucket";
+    Err(OperationError::with_hint(OperationErrorKind::Store, format!("copy {key}"), why, hint))
 }

@@ -36,8 +36,8 @@ pub(crate) fn all(
 ) -> Asked {
     let ours = |d: &&String| rules.has_database(d) && !postgres::database::is_holdfast_database(d);
     let mut asked = Asked::default();
-    let mut find = |severity, asset: String, what, why: String, mend: String| {
-        asked.findings.push(Finding::new(severity, asset, what, why, mend).in_group(group));
+    let mut find = |severity, asset: String, what, why: String, hint: String| {
+        asked.findings.push(Finding::new(severity, asset, what, why, hint).in_group(group));
     };
     let asset = |database: &str| format!("{group}/{database}");
     let known: BTreeSet<&String> = match there {
@@ -46,8 +46,8 @@ pub(crate) fn all(
             let why = format!(
                 "its server can't be asked which databases it has, so none that is new is dumped: {e}"
             );
-            let mend = e.hint().to_owned();
-            find(Severity::Critical, group.to_string(), FindingCode::StoreAccessDenied, why, mend);
+            let hint = e.hint().to_owned();
+            find(Severity::Critical, group.to_string(), FindingCode::StoreAccessDenied, why, hint);
             dumped.iter().filter(ours).collect()
         }
     };
@@ -55,21 +55,21 @@ pub(crate) fn all(
         for gone in dumped.iter().filter(ours).filter(|d| !known.contains(d)) {
             let why =
                 "its server does not have it any more: nothing more is dumped, and its dumps stay";
-            let mend = "find out who dropped it; where that was meant, name it under except";
+            let hint = "find out who dropped it; where that was meant, name it under exclude";
             find(
                 Severity::Warning,
                 asset(gone),
                 FindingCode::DatabaseGone,
                 why.into(),
-                mend.into(),
+                hint.into(),
             );
         }
         // Where there is a schedule, a new one is due at once.
         let scheduled = rules.dumps.values().any(|d| d.schedule.is_some());
         for new in known.iter().filter(|d| !scheduled && !dumped.contains(**d)) {
             let why = "there is no dump of it, and no schedule takes one";
-            let mend = hints::take_dump_command(policy, group, new).unwrap_or_default();
-            find(Severity::Warning, asset(new), FindingCode::NoBackup, why.into(), mend);
+            let hint = hints::take_dump_command(policy, group, new).unwrap_or_default();
+            find(Severity::Warning, asset(new), FindingCode::NoBackup, why.into(), hint);
         }
     }
     if there.is_ok() {
@@ -78,13 +78,13 @@ pub(crate) fn all(
         for unknown in request.assets.iter().filter(named) {
             if !known.iter().any(|d| *unknown == asset(d)) {
                 let why = "the server has no such database that is dumped";
-                let mend = "write the name as the server has it; templates and what except names are not dumped";
+                let hint = "write the name as the server has it; templates and what except names are not dumped";
                 find(
                     Severity::Critical,
                     unknown.clone(),
                     FindingCode::UnknownAsset,
                     why.into(),
-                    mend.into(),
+                    hint.into(),
                 );
             }
         }
@@ -122,11 +122,11 @@ mod tests {
         let whole = RunRequest::full_run();
         insta::assert_snapshot!(of("schedule: {cron: \"0 2 * * *\"}, ", Ok(THERE), &whole), @"
         new orders
-        warning main/dropped database-gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under except
+        warning main/dropped database-gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under exclude
         ");
         insta::assert_snapshot!(of("", Ok(THERE), &whole), @"
         new orders
-        warning main/dropped database-gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under except
+        warning main/dropped database-gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under exclude
         warning main/new no-backup: there is no dump of it, and no schedule takes one; run `holdfast dump main/new --reason daily`
         ");
     }

@@ -11,8 +11,8 @@ pub fn error_from_postgres(e: &postgres::PostgresError) -> OperationError {
         postgres::PostgresErrorKind::Busy => OperationErrorKind::Busy,
         _ => OperationErrorKind::Refused,
     };
-    let mend = if e.hint.is_empty() { "see the server's log" } else { &e.hint };
-    OperationError::with_hint(kind, e.doing.clone(), e.why.clone(), mend)
+    let hint = if e.hint.is_empty() { "see the server's log" } else { &e.hint };
+    OperationError::with_hint(kind, e.doing.clone(), e.why.clone(), hint)
 }
 
 /// The encoder's.

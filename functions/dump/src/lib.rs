@@ -105,7 +105,7 @@ fn unfinished_findings(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Fi
     let demanded = request.reason != SCHEDULE_REASON;
     let on = outcomes.iter().any(|o| matches!(o.result, StepResult::Done(_)));
     let finding = |o: &StepOutcome| {
-        let (why, mend) = match &o.result {
+        let (why, hint) = match &o.result {
             StepResult::Deferred(why) if demanded => {
                 (why.clone(), "wait until what is in its way is over, then ask again")
             }
@@ -115,7 +115,7 @@ fn unfinished_findings(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Fi
             ),
             _ => return None,
         };
-        Some(Finding::new(Severity::Critical, &o.asset, FindingCode::BackupNotTaken, why, mend))
+        Some(Finding::new(Severity::Critical, &o.asset, FindingCode::BackupNotTaken, why, hint))
     };
     outcomes.iter().filter_map(finding).collect()
 }
@@ -141,8 +141,8 @@ fn unknown_asset_finding(world: &RunContext<'_>, request: &RunRequest) -> Option
     };
     let asked = request.assets.iter().find(|a| !known.contains(a) && !of_all(a))?;
     let why = "no postgres group with dumps, and no database of one, has that name";
-    let mend = format!("write one of: {}", known.join(", "));
-    Some(Finding::new(Severity::Critical, asked, FindingCode::UnknownAsset, why, mend))
+    let hint = format!("write one of: {}", known.join(", "));
+    Some(Finding::new(Severity::Critical, asked, FindingCode::UnknownAsset, why, hint))
 }
 
 /// Carries out a plan, each group's server and stores opened once.
@@ -270,11 +270,11 @@ pub async fn dump_now(
     if backup.committed_manifest().is_some_and(|m| m.file.sha256 == manifest.file.sha256) {
         return Ok(StoredDump { store: stored.store.clone(), backup });
     }
-    let (why, mend) = match backup.kind {
-        BackupKind::Faulty { why, hint: mend, .. } => (why, mend),
+    let (why, hint) = match backup.kind {
+        BackupKind::Faulty { why, hint, .. } => (why, hint),
         _ => ("another dump lies there".into(), "look at what else writes there".into()),
     };
-    Err(OperationError::with_hint(OperationErrorKind::Store, format!("read back {key}"), why, mend))
+    Err(OperationError::with_hint(OperationErrorKind::Store, format!("read back {key}"), why, hint))
 }
 
 impl DumpAction {

@@ -90,8 +90,8 @@ fn connection_service(secrets: &SecretResolver<'_>) -> Result<ConnectionService,
         .find_map(|file| libpq::find_service(&std::fs::read_to_string(file).ok()?, &name));
     found.ok_or_else(|| {
         let why = format!("no service file has the section [{name}] that PGSERVICE names");
-        let mend = "write host and user into the policy, or the section into ~/.pg_service.conf";
-        OperationError::with_hint(OperationErrorKind::Refused, "find the server", why, mend)
+        let hint = "write host and user into the policy, or the section into ~/.pg_service.conf";
+        OperationError::with_hint(OperationErrorKind::Refused, "find the server", why, hint)
     })
 }
 
@@ -175,12 +175,12 @@ fn key_error(e: OperationError) -> OperationError {
 }
 
 fn invalid_recipient_error(e: &archive::ArchiveError) -> OperationError {
-    let mend = "write the public keys that `age-keygen` prints: age1...";
+    let hint = "write the public keys that `age-keygen` prints: age1...";
     OperationError::with_hint(
         OperationErrorKind::Key,
         "read the age recipients",
         e.to_string(),
-        mend,
+        hint,
     )
 }
 

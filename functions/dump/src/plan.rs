@@ -76,9 +76,9 @@ fn database_finding(
     severity: Severity,
     what: FindingCode,
     why: impl Into<String>,
-    mend: impl Into<String>,
+    hint: impl Into<String>,
 ) -> Finding {
-    Finding::new(severity, format!("{}/{}", l.group, l.database), what, why, mend).in_group(l.group)
+    Finding::new(severity, format!("{}/{}", l.group, l.database), what, why, hint).in_group(l.group)
 }
 
 /// Places that could not be seen, and files there whose commit record can't be read.
@@ -96,23 +96,23 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
                 for backup in backups {
                     if !backup.ignored.is_empty() {
                         let why = format!("beside {}: {}", backup.uri, backup.ignored.join("; "));
-                        let mend = "find out who put it there; it does not count";
+                        let hint = "find out who put it there; it does not count";
                         plan.findings.push(database_finding(
                             l,
                             Severity::Warning,
                             FindingCode::ObjectIgnored,
                             why,
-                            mend,
+                            hint,
                         ));
                     }
-                    if let BackupKind::Faulty { why, hint: mend, .. } = &backup.kind {
+                    if let BackupKind::Faulty { why, hint, .. } = &backup.kind {
                         let why = format!("{} counts as no backup: {why}", backup.uri);
                         plan.findings.push(database_finding(
                             l,
                             Severity::Critical,
                             FindingCode::BackupInvalid,
                             why,
-                            mend,
+                            hint,
                         ));
                     }
                 }
@@ -235,13 +235,13 @@ fn plan_dump(
         let needed = estimated_bytes(there, reason, *size).saturating_add(kept_free);
         if free < needed {
             let why = format!("{free} bytes are free and {needed} are needed for {reason}");
-            let mend = "free space on the disk, or put the directory on a larger one";
+            let hint = "free space on the disk, or put the directory on a larger one";
             plan.findings.push(database_finding(
                 l,
                 Severity::Critical,
                 FindingCode::DiskFull,
                 why,
-                mend,
+                hint,
             ));
             return;
         }
@@ -310,13 +310,13 @@ fn plan_on_demand(
     if !looked.iter().any(|l| find_reason(l, reason).is_some()) {
         let all = looked.iter().flat_map(|l| l.dumps.keys()).map(ToString::to_string);
         let why = format!("none of these groups takes dumps for \"{reason}\"");
-        let mend = shared::hints::hint_for_reason(reason, all);
+        let hint = shared::hints::hint_for_reason(reason, all);
         plan.findings.push(Finding::new(
             Severity::Critical,
             "request",
             FindingCode::UnknownReason,
             why,
-            mend,
+            hint,
         ));
         return;
     }

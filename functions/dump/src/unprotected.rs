@@ -53,10 +53,10 @@ fn unprotected_findings(policy: &Policy, servers: &[ObservedServer<'_>]) -> Vec<
                 "no group of the policy of {} names this database of its server, so nothing backs it up",
                 policy.company
             );
-            let mend = format!("name it under databases in {}, or under except", one.group);
+            let hint = format!("name it under databases in {}, or under exclude", one.group);
             let asset = format!("{}/{name}", one.group);
             let finding =
-                Finding::new(Severity::Warning, asset, FindingCode::Unprotected, why, mend);
+                Finding::new(Severity::Warning, asset, FindingCode::Unprotected, why, hint);
             found.push(finding.in_group(one.group));
         }
     }

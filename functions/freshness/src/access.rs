@@ -69,8 +69,8 @@ pub(crate) fn evaluate_access(
     found
 }
 
-fn critical_finding(asset: &str, what: FindingCode, why: String, mend: &str) -> Finding {
-    Finding::new(Severity::Critical, asset, what, why, mend)
+fn critical_finding(asset: &str, what: FindingCode, why: String, hint: &str) -> Finding {
+    Finding::new(Severity::Critical, asset, what, why, hint)
 }
 
 /// What could not be read is not known to be right.
@@ -103,9 +103,9 @@ fn evaluate_bucket(
     };
     if access.tls_only && !document.denies_plain_http(bucket) {
         let why = "its policy does not refuse every request without TLS".to_owned();
-        let mend = "add to it: Deny, Principal *, s3:*, on the bucket and its objects, with the one condition Bool \
+        let hint = "add to it: Deny, Principal *, s3:*, on the bucket and its objects, with the one condition Bool \
                     aws:SecureTransport false";
-        found.push(critical_finding(&asset, FindingCode::PlainHttpAllowed, why, mend));
+        found.push(critical_finding(&asset, FindingCode::PlainHttpAllowed, why, hint));
     }
     if access.mfa {
         evaluate_mfa(access, bucket, &asset, &document, found);
@@ -145,9 +145,9 @@ fn evaluate_mfa(
             actions.join(", ")
         )
     };
-    let mend = "add to it: Deny, Principal *, these actions on its objects, with the conditions BoolIfExists \
+    let hint = "add to it: Deny, Principal *, these actions on its objects, with the conditions BoolIfExists \
                 aws:MultiFactorAuthPresent false and ArnNotLike aws:PrincipalArn with access.machines";
-    found.push(critical_finding(asset, FindingCode::MfaNotRequired, why, mend));
+    found.push(critical_finding(asset, FindingCode::MfaNotRequired, why, hint));
 }
 
 fn evaluate_principals(
@@ -181,8 +181,8 @@ fn evaluate_principals(
             "its policy lets {} {verb} its objects, whom access does not name",
             others.join(", ")
         );
-        let mend = "take them out of the bucket's policy, or name them in the policy's access";
-        found.push(critical_finding(&asset, what, why, mend));
+        let hint = "take them out of the bucket's policy, or name them in the policy's access";
+        found.push(critical_finding(&asset, what, why, hint));
     }
     let open: Vec<_> = actions
         .into_iter()
@@ -193,9 +193,9 @@ fn evaluate_principals(
             "its policy does not refuse {} to others than access names: whoever its account's IAM lets may {verb}",
             open.join(", ")
         );
-        let mend = "add to it: Deny, Principal *, these actions on its objects, with the one condition ArnNotLike \
+        let hint = "add to it: Deny, Principal *, these actions on its objects, with the one condition ArnNotLike \
                     aws:PrincipalArn and the list that access has";
-        found.push(critical_finding(&asset, what, why, mend));
+        found.push(critical_finding(&asset, what, why, hint));
     }
 }
 
@@ -208,7 +208,7 @@ fn evaluate_key(
         Ok(rotation) => rotation,
         Err(e) => return Some(unobserved_finding(key, e)),
     };
-    let (why, mend) = match rotation {
+    let (why, hint) = match rotation {
         KeyRotation::ByAws => (
             format!("it is AWS's own key, rotated once a year, and the policy wants {most}"),
             "use a key of your own, with `aws kms enable-key-rotation --rotation-period-in-days`",
@@ -228,7 +228,7 @@ fn evaluate_key(
             )
         }
     };
-    Some(critical_finding(key, FindingCode::KeyAge, why, mend))
+    Some(critical_finding(key, FindingCode::KeyAge, why, hint))
 }
 
 fn evaluate_secret(
@@ -237,14 +237,14 @@ fn evaluate_secret(
     changed: &SecretChangedAt,
     now: Timestamp,
 ) -> Option<Finding> {
-    let mend = "put a new value into the secret, and the old one under `previous`, so that older dumps stay readable";
+    let hint = "put a new value into the secret, and the old one under `previous`, so that older dumps stay readable";
     match changed {
         Err(e) => Some(unobserved_finding(secret, e)),
         Ok(None) => {
             let why = format!(
                 "Secrets Manager does not say when it was changed, and rotate_every wants {most}"
             );
-            Some(critical_finding(secret, FindingCode::KeyAge, why, mend))
+            Some(critical_finding(secret, FindingCode::KeyAge, why, hint))
         }
         Ok(Some(at)) => {
             let age = now.duration_since(*at);
@@ -253,7 +253,7 @@ fn evaluate_secret(
                 format_duration(age)
             );
             (age > most.duration())
-                .then(|| critical_finding(secret, FindingCode::KeyAge, why, mend))
+                .then(|| critical_finding(secret, FindingCode::KeyAge, why, hint))
         }
     }
 }
@@ -271,8 +271,8 @@ fn evaluate_role(
                 "a session of it may last {}, and access.max_session is {most}",
                 format_duration(*longest)
             );
-            let mend = "run `aws iam update-role --role-name ROLE --max-session-duration SECONDS` (3600 at least)";
-            Some(critical_finding(role, FindingCode::SessionTooLong, why, mend))
+            let hint = "run `aws iam update-role --role-name ROLE --max-session-duration SECONDS` (3600 at least)";
+            Some(critical_finding(role, FindingCode::SessionTooLong, why, hint))
         }
     }
 }

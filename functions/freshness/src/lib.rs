@@ -1,7 +1,7 @@
 //! Judges age, offsite copies, restore window and backup settings of every asset against the policy.
 //!
 //! The age of a point is the age of the data in it. Nothing found where the policy expects something is critical, and so
-//! is a place that can't be seen. Where the policy says `enforce`, drifted backup settings are mended.
+//! is a place that can't be seen. Where the policy says `enforce`, drifted backup settings are fixed.
 
 mod access;
 mod observe;
@@ -45,7 +45,7 @@ pub async fn preflight(world: &RunContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Looks, judges, mends where it may, and reports. What lies on hosts and in other clouds is looked at from a host alone:
+/// Looks, judges, fixes where it may, and reports. What lies on hosts and in other clouds is looked at from a host alone:
 /// a Lambda has no way there.
 pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     run_with_cache(world, request, None).await
@@ -64,11 +64,11 @@ pub async fn run_with_cache(
     report.findings.extend(access::check_access(world).await);
     report.assets.clone_from(&verdict.assets);
     report.values.clone_from(&verdict.values);
-    report.outcomes = execute_plan(world, &verdict.plan, MAX_CONCURRENT_UPDATES, async |mend| {
+    report.outcomes = execute_plan(world, &verdict.plan, MAX_CONCURRENT_UPDATES, async |hint| {
         world
             .aws
             .rds(&world.home_location())
-            .modify_backup_settings(mend.family, &mend.database, &mend.settings)
+            .modify_backup_settings(hint.family, &hint.database, &hint.settings)
             .await?;
         Ok("RDS has taken the change".to_owned().into())
     })

@@ -81,9 +81,9 @@ async fn scan_location(
         place.mark_unobserved();
         place.on_other_host = true;
     } else if place.store.is_outside_aws() || place.committed {
-        if let Err((why, mend)) = places.scan(place).await {
+        if let Err((why, hint)) = places.scan(place).await {
             place.mark_unobserved();
-            place.unobserved_reason = Some((why, mend));
+            place.unobserved_reason = Some((why, hint));
         }
     } else if let Err(gap) = list_bucket(world, place).await {
         gaps.push(gap);

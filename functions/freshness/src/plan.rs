@@ -79,9 +79,9 @@ impl FreshnessEvaluation {
         severity: Severity,
         what: FindingCode,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        hint: impl Into<String>,
     ) {
-        let finding = Finding::new(severity, &self.standing.asset, what, why, mend);
+        let finding = Finding::new(severity, &self.standing.asset, what, why, hint);
         self.findings.push(finding.in_group(&self.standing.group));
     }
 
@@ -97,8 +97,8 @@ impl FreshnessEvaluation {
     fn warn_if_not_watched(&mut self) {
         if self.standing.coverage == AssetCoverage::NotWatched {
             let why = "no objective is written and no schedule implies one, so nobody knows when its newest point is too old";
-            let mend = "write objectives.max_age in its group";
-            self.push_finding(Severity::Warning, FindingCode::NotWatched, why, mend);
+            let hint = "write objectives.max_age in its group";
+            self.push_finding(Severity::Warning, FindingCode::NotWatched, why, hint);
         }
     }
 
@@ -112,16 +112,16 @@ impl FreshnessEvaluation {
         &mut self,
         what: FindingCode,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        hint: impl Into<String>,
     ) {
-        self.push_finding(Severity::Critical, what, why, mend);
+        self.push_finding(Severity::Critical, what, why, hint);
     }
 }
 
 /// What a plan comes to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FreshnessPlan {
-    /// What is mended, where the policy says so, and every finding.
+    /// What is fixed, where the policy says so, and every finding.
     pub plan: ActionPlan<UpdateBackupSettings>,
     /// How each asset stands.
     pub assets: Vec<AssetStatus>,
@@ -165,8 +165,8 @@ pub fn plan(policy: &Policy, facts: &FreshnessObservations, now: Timestamp) -> F
             one.findings.iter().map(|f| f.severity).max().filter(|s| *s > Severity::Info);
         let telling = one.findings.iter().filter(|f| f.severity > Severity::Info);
         one.standing.messages = telling.map(|f| f.message.clone()).collect();
-        for (mend, because) in one.setting_updates {
-            out.plan.push_step(&one.standing.asset, mend, because);
+        for (hint, because) in one.setting_updates {
+            out.plan.push_step(&one.standing.asset, hint, because);
         }
         out.plan.findings.extend(one.findings);
         out.assets.push(one.standing);
@@ -209,13 +209,13 @@ fn add_missing_assets(
 fn find_unprotected(out: &mut FreshnessPlan, selected: &DatabaseSelection<'_>) -> usize {
     for database in &selected.unprotected {
         let why = "no group of the policy selects it, so nothing backs it up";
-        let mend = "select it in a group, or name it under except";
+        let hint = "select it in a group, or name it under exclude";
         out.plan.findings.push(Finding::new(
             Severity::Critical,
             &database.id,
             FindingCode::Unprotected,
             why,
-            mend,
+            hint,
         ));
     }
     selected.unprotected.len()

@@ -34,7 +34,7 @@ pub struct ReportedRun {
     /// How long it took, in seconds.
     #[serde(default)]
     pub seconds: f64,
-    /// Whether a finding that is missing is mended.
+    /// Whether a finding that is missing is fixed.
     #[serde(default)]
     pub complete: bool,
     /// Nothing was changed.

@@ -147,12 +147,12 @@ enum StateLocation {
 
 fn parse_location(at: &str) -> Result<StateLocation, OperationError> {
     let refused = |why: &str| {
-        let mend = "write s3://bucket/prefix or a directory in HOLDFAST_STATE or --state";
+        let hint = "write s3://bucket/prefix or a directory in HOLDFAST_STATE or --state";
         OperationError::with_hint(
             OperationErrorKind::Refused,
             format!("keep the state in \"{at}\""),
             why,
-            mend,
+            hint,
         )
     };
     let Some(address) = at.strip_prefix("s3://") else {
@@ -189,8 +189,8 @@ fn io_error(doing: &str, path: &Path, e: &std::io::Error) -> OperationError {
     } else {
         OperationErrorKind::Store
     };
-    let mend = "let this user write there, or name another place in HOLDFAST_STATE or --state";
-    OperationError::with_hint(kind, format!("{doing} {}", path.display()), e.to_string(), mend)
+    let hint = "let this user write there, or name another place in HOLDFAST_STATE or --state";
+    OperationError::with_hint(kind, format!("{doing} {}", path.display()), e.to_string(), hint)
 }
 
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>, OperationError> {

@@ -12,7 +12,7 @@ pub enum MessageKind {
     Opened,
     /// It is still wrong at a step of the escalation.
     StillOpen,
-    /// It is mended.
+    /// It is fixed.
     Resolved,
     /// A run made something, and the policy wants to hear of it.
     Success,

@@ -32,7 +32,7 @@ pub(crate) const UNDELIVERED: &str = FindingCode::Undelivered.as_str();
 pub fn claim_due(state: &mut NotifyState, now: Timestamp) -> Vec<OutboxEntry> {
     drop_expired(state, now);
     let mut claimed = Vec::new();
-    // Behind a message that waits, later ones of its channel wait too: what is mended is not told before it was wrong.
+    // Behind a message that waits, later ones of its channel wait too: what is fixed is not told before it was wrong.
     let mut waiting: Vec<Name> = Vec::new();
     for entry in &mut state.outbox {
         let free = entry.claimed_until.is_none_or(|until| until <= now) && entry.next <= now;

@@ -201,7 +201,7 @@ fn handle_state_reset(
                 severity: Severity::Critical,
                 message: format!(
                     "the memory {} can't be read ({}) and begins anew: what is still wrong is told again, and what was \
-                     mended meanwhile is not",
+                     fixed meanwhile is not",
                     ground.state_store.address(),
                     crate::state::truncate_chars(&why, 200)
                 ),

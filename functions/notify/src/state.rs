@@ -66,7 +66,7 @@ pub struct NotifyState {
 pub struct ReporterState {
     /// The end of the newest run that was heard of.
     pub last_heard_at: Timestamp,
-    /// The end of the newest run that looked at everything: what it did not find is mended.
+    /// The end of the newest run that looked at everything: what it did not find is fixed.
     #[serde(default)]
     pub last_full_run_at: Option<Timestamp>,
     /// The newest runs, to know one that is heard twice.
@@ -100,7 +100,7 @@ pub struct TrackedIncident {
     /// Since when nobody says so any more.
     #[serde(default)]
     pub cleared_at: Option<Timestamp>,
-    /// When it counted as mended.
+    /// When it counted as fixed.
     #[serde(default)]
     pub resolved_at: Option<Timestamp>,
     /// How often it came back.
@@ -197,7 +197,7 @@ pub struct OutboxEntry {
 pub struct DigestCounters {
     /// Incidents that were opened.
     pub opened: u64,
-    /// Incidents that were mended.
+    /// Incidents that were fixed.
     pub resolved: u64,
     /// Points that were made.
     pub backups_made: u64,

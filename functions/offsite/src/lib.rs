@@ -70,13 +70,13 @@ async fn copy_snapshots(world: &RunContext<'_>, request: &RunRequest, report: &m
             "{} copies wait for a free slot; {} are on their way",
             copies.waiting, copies.in_flight
         );
-        let mend = "nothing: the next runs start them";
+        let hint = "nothing: the next runs start them";
         report.push_finding(Finding::new(
             Severity::Info,
             "offsite",
             FindingCode::CopiesQueued,
             why,
-            mend,
+            hint,
         ));
     }
     let outcomes = execute_plan(world, &copies.plan, MAX_CONCURRENT_COPIES, async |action| {
@@ -111,11 +111,11 @@ fn ensure_same_copy(
         }
         Some(_) => return Ok(()),
     };
-    let mend = "nothing: the next run makes it under a name of its own".to_owned();
+    let hint = "nothing: the next run makes it under a name of its own".to_owned();
     Err(OperationError {
         kind: OperationErrorKind::Refused,
         message: why.into(),
-        hint: Some(mend),
+        hint: Some(hint),
         ..e
     })
 }

@@ -204,21 +204,21 @@ fn missing_copies<'a>(
     now: Timestamp,
 ) -> (Vec<CopyCandidate<'a>>, Vec<Finding>) {
     let (mut missing, mut findings) = (Vec::new(), Vec::new());
-    let mut find = |what, why, mend| {
-        findings.push(Finding::new(Severity::Critical, &database.id, what, why, mend));
+    let mut find = |what, why, hint| {
+        findings.push(Finding::new(Severity::Critical, &database.id, what, why, hint));
     };
     for sent in pair.candidates(now).into_iter().filter(|sent| !sent.keep_reasons.is_empty()) {
         match &sent.status {
             CopyStatus::Good(_) | CopyStatus::InFlight(_) => {}
             CopyStatus::Wrong(copy, why) => {
                 let why = format!("the copy {} at {place} does not count: {why}", copy.id);
-                let mend = "delete it when you know why; a new one is made after that";
-                find(FindingCode::WrongCopy, why, mend);
+                let hint = "delete it when you know why; a new one is made after that";
+                find(FindingCode::WrongCopy, why, hint);
             }
             CopyStatus::Missing { failed } if *failed >= MAX_COPY_ATTEMPTS => {
                 let why = format!("{failed} tries to copy {} to {place} failed", sent.source.id);
-                let mend = "see the failed copies there: most often it is the key or its policy";
-                find(FindingCode::KeepsFailing, why, mend);
+                let hint = "see the failed copies there: most often it is the key or its policy";
+                find(FindingCode::KeepsFailing, why, hint);
                 // What fails for the newest fails for the older ones too, and would fill the quota with failed copies.
                 break;
             }
@@ -238,9 +238,9 @@ impl CopyPlanner<'_> {
         d: &PendingCopy<'_>,
         what: FindingCode,
         why: String,
-        mend: &str,
+        hint: &str,
     ) -> bool {
-        let finding = Finding::new(Severity::Critical, &d.database.id, what, why, mend);
+        let finding = Finding::new(Severity::Critical, &d.database.id, what, why, hint);
         self.plan.findings.push(finding.in_group(d.group));
         false
     }
@@ -252,8 +252,8 @@ impl CopyPlanner<'_> {
             // CopyDBSnapshot refuses an encrypted snapshot in another region without a key of that region.
             let why =
                 format!("{} is encrypted, and a copy at {} needs a key there", source.id, d.place);
-            let mend = format!("write kms_key in the destination {}", d.rule.to);
-            return self.reject_copy(d, FindingCode::NoKey, why, &mend);
+            let hint = format!("write kms_key in the destination {}", d.rule.to);
+            return self.reject_copy(d, FindingCode::NoKey, why, &hint);
         }
         if !is_cross_account(self.policy, &d.place) {
             self.plan_destination_copy(d, source, None);
@@ -284,11 +284,11 @@ impl CopyPlanner<'_> {
         if managed && d.destination.reencrypt_kms_key.is_none() {
             let why =
                 format!("{} is under AWS's own key, which no other account can use", source.id);
-            let mend = format!(
+            let hint = format!(
                 "write reencrypt_kms_key in the destination {}: a key of yours, shared with it",
                 d.rule.to
             );
-            return self.reject_copy(d, FindingCode::KmsKeyNotShareable, why, &mend);
+            return self.reject_copy(d, FindingCode::KmsKeyNotShareable, why, &hint);
         }
         let of_source =
             |t: &&&RecoveryPoint| t.tags.copy_of.as_deref() == Some(source.arn.as_str());
@@ -305,8 +305,8 @@ impl CopyPlanner<'_> {
         if tries >= MAX_COPY_ATTEMPTS {
             let why =
                 format!("{tries} tries to copy {} at home for the transfer failed", source.id);
-            let mend = "see the failed copies: most often it is the key";
-            return self.reject_copy(d, FindingCode::KeepsFailing, why, mend);
+            let hint = "see the failed copies: most often it is the key";
+            return self.reject_copy(d, FindingCode::KeepsFailing, why, hint);
         }
         self.plan_transfer_copy(d);
         true

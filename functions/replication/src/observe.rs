@@ -89,7 +89,7 @@ pub enum SampleResult {
     Differs,
     /// One side was changed or lies in an archive tier: nothing follows from it.
     Inconclusive,
-    /// A side can't be read: what was said, and the mend.
+    /// A side can't be read: what was said, and the fix.
     Unreadable(String, String),
 }
 

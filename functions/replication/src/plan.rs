@@ -49,13 +49,13 @@ pub fn plan(policy: &Policy, seen: &ReplicationState, now: Timestamp) -> Replica
     replicas::evaluate_replicas(policy, seen, &mut judged);
     for asset in &seen.unknown {
         let why = "no bucket, group or watched read replica has this name";
-        let mend = "write the name of a bucket, of its group, or of a read replica";
+        let hint = "write the name of a bucket, of its group, or of a read replica";
         judged.findings.push(Finding::new(
             Severity::Critical,
             asset,
             FindingCode::UnknownAsset,
             why,
-            mend,
+            hint,
         ));
     }
     judged
@@ -100,9 +100,9 @@ pub(crate) fn add_unmonitored_buckets(policy: &Policy, judged: &mut ReplicationR
             continue;
         }
         let why = "nothing that the policy asks of it is done or watched by any function";
-        let mend =
+        let hint =
             "ask for versioning, replication or copies to a bucket, or take it out of the policy";
-        let finding = Finding::new(Severity::Warning, name, FindingCode::NotWatched, why, mend);
+        let finding = Finding::new(Severity::Warning, name, FindingCode::NotWatched, why, hint);
         let finding = finding.in_group(group);
         let mut standing = AssetStatus::new(group.to_string(), name);
         standing.coverage = AssetCoverage::NotWatched;
@@ -131,8 +131,8 @@ fn evaluate_bucket(
         }
     };
     let mut findings = Vec::new();
-    let mut find = |severity, what, why: String, mend: &str| {
-        findings.push(Finding::new(severity, name, what, why, mend));
+    let mut find = |severity, what, why: String, hint: &str| {
+        findings.push(Finding::new(severity, name, what, why, hint));
     };
     if let Some(versioning) = seen.versioning.filter(|v| *v != BucketVersioning::Enabled) {
         let why = format!("versioning is {versioning}: what is overwritten or deleted is lost");
@@ -169,22 +169,22 @@ fn observation_hint(e: &OperationError) -> &str {
 }
 
 fn check_encryption(wanted: BucketEncryption, set: Option<&str>, find: FindingSink<'_>) {
-    let mend = "set the bucket's default encryption as the policy says";
+    let hint = "set the bucket's default encryption as the policy says";
     match (wanted, set) {
         (BucketEncryption::Aes256, Some("AES256"))
         | (BucketEncryption::Kms, Some("aws:kms" | "aws:kms:dsse")) => {}
         (BucketEncryption::Aes256, Some(set)) => {
             let why = format!("default encryption is {set}, the policy says AES256");
-            find(Severity::Warning, FindingCode::EncryptionDiffers, why, mend);
+            find(Severity::Warning, FindingCode::EncryptionDiffers, why, hint);
         }
         (BucketEncryption::Kms, set) => {
             let set = set.unwrap_or("off");
             let why = format!("default encryption is {set}, the policy says aws:kms");
-            find(Severity::Critical, FindingCode::EncryptionDiffers, why, mend);
+            find(Severity::Critical, FindingCode::EncryptionDiffers, why, hint);
         }
         (BucketEncryption::Aes256, None) => {
             let why = "default encryption is off, the policy says AES256".into();
-            find(Severity::Critical, FindingCode::EncryptionDiffers, why, mend);
+            find(Severity::Critical, FindingCode::EncryptionDiffers, why, hint);
         }
     }
 }
@@ -195,7 +195,7 @@ fn check_noncurrent_versions(
     find: FindingSink<'_>,
 ) {
     let of = |days: i32| SignedDuration::from_hours(24 * i64::from(days));
-    let mend = "set NoncurrentDays of the bucket's lifecycle as the policy says";
+    let hint = "set NoncurrentDays of the bucket's lifecycle as the policy says";
     for rule in rules.iter().filter(|r| of(r.days) < wanted) {
         let why = format!(
             "the lifecycle rule \"{}\" lets go of replaced and deleted versions after {} days, the policy keeps them for {}",
@@ -203,20 +203,20 @@ fn check_noncurrent_versions(
             rule.days,
             format_duration(wanted)
         );
-        find(Severity::Critical, FindingCode::NoncurrentTooShort, why, mend);
+        find(Severity::Critical, FindingCode::NoncurrentTooShort, why, hint);
     }
     let whole = rules.iter().filter(|r| r.covers_bucket).map(|r| r.days).min();
     match whole {
         None => {
             let why = "no lifecycle rule of the whole bucket lets go of replaced and deleted versions: they stay for ever";
-            find(Severity::Warning, FindingCode::NoncurrentUnlimited, why.into(), mend);
+            find(Severity::Warning, FindingCode::NoncurrentUnlimited, why.into(), hint);
         }
         Some(days) if of(days) > wanted => {
             let why = format!(
                 "replaced and deleted versions stay for {days} days, the policy lets them go after {}",
                 format_duration(wanted)
             );
-            find(Severity::Warning, FindingCode::NoncurrentTooLong, why, mend);
+            find(Severity::Warning, FindingCode::NoncurrentTooLong, why, hint);
         }
         Some(_) => {}
     }
@@ -248,8 +248,8 @@ fn check_rules(asked: &BucketReplication, replicated: &ReplicatedBucket, find: F
             "the rules to {to} ({}) take in some keys or tags only, and the policy replicates {all}",
             some.join(", ")
         );
-        let mend = "let a rule take in the whole bucket, or write the prefixes that are meant into replication.prefixes";
-        find(Severity::Warning, FindingCode::ReplicationRuleNarrow, why, mend);
+        let hint = "let a rule take in the whole bucket, or write the prefixes that are meant into replication.prefixes";
+        find(Severity::Warning, FindingCode::ReplicationRuleNarrow, why, hint);
     }
     if *versioning != BucketVersioning::Enabled {
         let why =
@@ -318,7 +318,7 @@ fn check_comparison(
         );
         find(
             Severity::Critical,
-            FindingCode::DatabaseMissing,
+            FindingCode::ReplicaIncomplete,
             why,
             "objects from before the rule need S3 Batch Replication; else look at their replication status",
         );
@@ -351,9 +351,9 @@ fn check_samples(replicated: &ReplicatedBucket, find: FindingSink<'_>) {
                     "find out which side is right, and who writes to the replica",
                 );
             }
-            SampleResult::Unreadable(why, mend) => {
+            SampleResult::Unreadable(why, hint) => {
                 let why = format!("\"{key}\" could not be compared with its replica: {why}");
-                find(Severity::Critical, FindingCode::ReplicaNotReadable, why, mend);
+                find(Severity::Critical, FindingCode::ReplicaNotReadable, why, hint);
             }
         }
     }

@@ -116,15 +116,15 @@ fn render_recommendations(page: &StatusPageData) -> Markup {
         shared::plan::Severity::Info => HealthState::Ok,
     };
     markup! {
-        section aria-labelledby="mends" {
+        section aria-labelledby="fixes" {
             h2 #mends { "What to do" }
             ol.mends {
-                @for mend in page.recommendations.iter().take(MAX_RECOMMENDATIONS) {
+                @for hint in page.recommendations.iter().take(MAX_RECOMMENDATIONS) {
                     li {
-                        (render_state(state(mend.severity))) " "
-                        strong { (mend.assets.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ")) @if mend.assets.len() > MAX_NAMES { " and " (mend.assets.len() - MAX_NAMES) " more" } }
-                        p { (mend.message) @if mend.assets.len() > 1 { span.dim { " (the first of them)" } } }
-                        p.mend { (text::render_code(&mend.hint)) }
+                        (render_state(state(hint.severity))) " "
+                        strong { (hint.assets.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ")) @if hint.assets.len() > MAX_NAMES { " and " (hint.assets.len() - MAX_NAMES) " more" } }
+                        p { (hint.message) @if hint.assets.len() > 1 { span.dim { " (the first of them)" } } }
+                        p.hint { (text::render_code(&hint.hint)) }
                     }
                 }
             }
@@ -142,7 +142,7 @@ fn render_unobserved(page: &StatusPageData) -> Markup {
             h2 #unseen { "Not seen" }
             @if !page.unobserved.is_empty() {
                 p { "Nothing is concluded about these places; what lies there may be good or gone." }
-                ul.unseen { @for gap in page.unobserved.iter().take(MAX_RECOMMENDATIONS) { li { strong { (gap.location) } ": " (gap.message) @if !gap.hint.is_empty() { p.mend { (text::render_code(&gap.hint)) } } } } }
+                ul.unseen { @for gap in page.unobserved.iter().take(MAX_RECOMMENDATIONS) { li { strong { (gap.location) } ": " (gap.message) @if !gap.hint.is_empty() { p.hint { (text::render_code(&gap.hint)) } } } } }
             }
             @if !page.host_directories.is_empty() {
                 p { (format_plural(page.host_directories.len(), "directory", "directories")) " of hosts can only be seen there, by a page of their own: " (page.host_directories.join(", ")) "." }

@@ -52,7 +52,7 @@ pub struct StatusPageData {
 pub enum HealthState {
     /// As the policy wants it.
     Ok,
-    /// To be mended soon; nothing is lost yet.
+    /// To be fixed soon; nothing is lost yet.
     Warning,
     /// It can't be judged: its place was not seen, or the policy has no objective and nothing is there.
     Unknown,
@@ -104,7 +104,7 @@ pub struct PageSummary {
 pub struct RecommendedAction {
     /// What to do.
     pub hint: String,
-    /// How bad what it mends is.
+    /// How bad what it fixes is.
     pub severity: Severity,
     /// Assets, groups or places that it is for.
     pub assets: Vec<String>,

@@ -46,11 +46,11 @@ impl ReportInput {
     }
 
     fn push_error(&mut self, place: impl Into<String>, e: &OperationError) {
-        let mend = e.hint();
+        let hint = e.hint();
         self.unobserved_locations.push(UnobservedLocation {
             location: place.into(),
             message: e.to_string(),
-            hint: mend.to_string(),
+            hint: hint.to_string(),
         });
     }
 }

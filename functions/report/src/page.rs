@@ -147,9 +147,9 @@ fn recommended_actions(findings: &[Finding]) -> Vec<RecommendedAction> {
     };
     for f in findings.iter().filter(told) {
         let i = *at.entry(&f.hint).or_insert_with(|| {
-            let (mend, why) = (f.hint.clone(), f.message.clone());
+            let (hint, why) = (f.hint.clone(), f.message.clone());
             mends.push(RecommendedAction {
-                hint: mend,
+                hint,
                 severity: f.severity,
                 assets: Vec::new(),
                 message: why,
@@ -214,13 +214,13 @@ fn own_findings(
         facts.findings.iter().any(|f| f.code == FindingCode::ObservationFailed && f.asset == place)
     };
     for gap in facts.unobserved_locations.iter().filter(|g| !told(&g.location)) {
-        let (why, mend) = (gap.message.clone(), gap.hint.clone());
+        let (why, hint) = (gap.message.clone(), gap.hint.clone());
         found.push(Finding::new(
             Severity::Warning,
             &gap.location,
             FindingCode::ObservationFailed,
             why,
-            mend,
+            hint,
         ));
     }
     if let Some(cron) = policy.costs.as_ref().and_then(|c| c.report.as_ref()) {

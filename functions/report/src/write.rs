@@ -113,8 +113,8 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), OperationError> {
     };
     work().map_err(|e| {
         let doing = format!("write {}", path.display());
-        let mend = "see that the folder can be written to and has space";
-        OperationError::with_hint(OperationErrorKind::Store, doing, e.to_string(), mend)
+        let hint = "see that the folder can be written to and has space";
+        OperationError::with_hint(OperationErrorKind::Store, doing, e.to_string(), hint)
     })
 }
 

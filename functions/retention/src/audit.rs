@@ -101,13 +101,13 @@ pub async fn apply_audit_retention(world: &RunContext<'_>) -> AuditRetentionResu
     let (plan, rules, findings) = match looked {
         Ok(looked) => looked,
         Err(e) => {
-            let (why, mend) = (e.to_string(), e.hint().to_owned());
+            let (why, hint) = (e.to_string(), e.hint().to_owned());
             let gap = Finding::new(
                 Severity::Critical,
                 "audit",
                 FindingCode::ObservationFailed,
                 why,
-                mend,
+                hint,
             );
             return AuditRetentionResult { findings: vec![gap], outcomes: Vec::new() };
         }
@@ -170,8 +170,8 @@ fn plan_lifecycle_rule(
     }
     let Some(rules) = found.with_expiration(expiry) else {
         let why = "the bucket has as many lifecycle rules as S3 keeps, so records stay for ever";
-        let mend = "take rules away that are not needed, or write another bucket";
-        let finding = Finding::new(Severity::Warning, bucket, FindingCode::RuleMissing, why, mend);
+        let hint = "take rules away that are not needed, or write another bucket";
+        let finding = Finding::new(Severity::Warning, bucket, FindingCode::RuleMissing, why, hint);
         return (plan, None, vec![finding]);
     };
     let action =

@@ -234,11 +234,11 @@ fn unmatched_holds(seen: &[DatabaseDumps<'_>]) -> Vec<Finding> {
             places.into_iter().flatten().map(|b| b.to_recovery_point("")).collect();
         let finding = |hold: &str| {
             let why = format!("\"{hold}\" in holds is no dump at any place, so it holds nothing");
-            let mend = format!(
+            let hint = format!(
                 "write the dump's key or full name as `{}` shows it, or take it out",
                 shared::hints::commands::LIST
             );
-            Finding::new(Severity::Warning, hold, FindingCode::HoldUnmatched, why, mend)
+            Finding::new(Severity::Warning, hold, FindingCode::HoldUnmatched, why, hint)
                 .in_group(group)
         };
         find_unmatched_holds(&rules.legal_holds, &points.iter().collect::<Vec<_>>())
@@ -256,11 +256,11 @@ fn unobserved_finding(group: &Name, address: &str, e: &OperationError) -> Findin
         let why = format!(
             "none of its dumps in {address} is let go here, for this role may not look there: {e}"
         );
-        let mend = format!(
+        let hint = format!(
             "name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `{}` lets go too",
             shared::hints::commands::dump_due(group.as_str())
         );
-        Finding::new(Severity::Warning, group.as_str(), FindingCode::StoreAccessDenied, why, mend)
+        Finding::new(Severity::Warning, group.as_str(), FindingCode::StoreAccessDenied, why, hint)
     } else {
         Finding::new(
             Severity::Critical,

@@ -132,8 +132,8 @@ fn unmatched_holds(policy: &Policy, seen: &Inventory) -> Vec<Finding> {
     let finding = |(name, hold): (&_, &str)| {
         let why =
             format!("\"{hold}\" in holds is no recovery point at any place, so it holds nothing");
-        let mend = "write the snapshot's identifier or ARN as RDS shows it, or take it out";
-        Finding::new(Severity::Warning, hold, FindingCode::HoldUnmatched, why, mend).in_group(name)
+        let hint = "write the snapshot's identifier or ARN as RDS shows it, or take it out";
+        Finding::new(Severity::Warning, hold, FindingCode::HoldUnmatched, why, hint).in_group(name)
     };
     all.map(finding).collect()
 }
@@ -169,11 +169,11 @@ fn unmanaged_point_findings(
             "{count} of its recovery points at {place} (of databases of {gib} GiB in all) are spoken of by no rule of the \
              policy, so they stay for ever"
         );
-        let mend = format!(
+        let hint = format!(
             "select the database again, or its reason, to let them go by a rule; or delete them in RDS: `{}` lists them",
             commands::explain(database)
         );
-        Finding::new(Severity::Warning, database, FindingCode::NoLongerInPolicy, why, mend)
+        Finding::new(Severity::Warning, database, FindingCode::NoLongerInPolicy, why, hint)
     };
     of.into_iter().map(finding).collect()
 }
@@ -190,9 +190,9 @@ fn suspended_findings(judged: &[RetentionDecision<'_>]) -> Vec<Finding> {
     let finding =
         |((database, place, group), (count, why)): ((&str, &Location, &str), (usize, &str))| {
             let why = format!("{count} of its points at {place} would go and stay: {why}");
-            let mend =
+            let hint =
                 format!("see `{}` for what keeps its backups from being made", commands::STATUS);
-            Finding::new(Severity::Warning, database, FindingCode::DeletionSuspended, why, mend)
+            Finding::new(Severity::Warning, database, FindingCode::DeletionSuspended, why, hint)
                 .in_group(group)
         };
     of.into_iter().map(finding).collect()
@@ -214,14 +214,14 @@ pub(crate) fn check_delete_limit(
     );
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 100")]
     let percent = (share * 100.0).ceil() as u32;
-    let mend = format!(
+    let hint = format!(
         "see them by `{}`; if they are right, write limits: {{ delete: {{ count: {}, share: \
          {percent}% }} }} in the policy, and take it back after one run",
         commands::PLAN_RETENTION,
         going.max(limit.count as usize)
     );
     over.then(|| {
-        Finding::new(Severity::Critical, place, FindingCode::DeleteLimitExceeded, why, mend)
+        Finding::new(Severity::Critical, place, FindingCode::DeleteLimitExceeded, why, hint)
     })
 }
 

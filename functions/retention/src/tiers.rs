@@ -110,13 +110,13 @@ pub async fn apply_tiers(world: &RunContext<'_>) -> TieringResult {
     for set in sets {
         match s3_client(world, &set).bucket_lifecycle(&set.bucket).await {
             Err(e) => {
-                let mend = e.hint().to_owned();
+                let hint = e.hint().to_owned();
                 let gap = Finding::new(
                     Severity::Critical,
                     &set.bucket,
                     FindingCode::ObservationFailed,
                     e.to_string(),
-                    mend,
+                    hint,
                 );
                 tiering.findings.push(gap);
             }

@@ -27,14 +27,14 @@ pub(crate) fn drop_foreign_steps(policy: &Policy, plan: &mut ActionPlan<DeleteSn
             "{count} copies may go there by the policy and stay: its destination has no delete_role, so this account deletes \
              nothing in another one"
         );
-        let mend = "let that account's own people delete them by the role DeleteRole of deploy/vault.yaml (explain a database \
+        let hint = "let that account's own people delete them by the role DeleteRole of deploy/vault.yaml (explain a database \
                     to see which), or write delete_role";
         plan.findings.push(Finding::new(
             Severity::Warning,
             place,
             FindingCode::KeptInVault,
             why,
-            mend,
+            hint,
         ));
     }
 }

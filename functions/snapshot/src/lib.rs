@@ -47,7 +47,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
         let put_off: Vec<_> = report.outcomes.iter().filter(|o| open(&o.result)).cloned().collect();
         for outcome in put_off {
             let again = "ask again under the same request: what is on its way is not taken twice";
-            let (why, mend) = match outcome.result {
+            let (why, hint) = match outcome.result {
                 // Asking does not help while what refuses it stays as it is.
                 StepResult::Deferred(why) => {
                     (why, format!("see the database's state in RDS; when it is available, {again}"))
@@ -59,7 +59,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
                 outcome.asset,
                 FindingCode::BackupNotTaken,
                 why,
-                mend,
+                hint,
             ));
         }
     }
@@ -153,13 +153,13 @@ fn ensure_same_snapshot(
         }
         Some(_) => return Ok(()),
     };
-    let mend =
+    let hint =
         "nothing: the next run takes it under a name of its own; a demand has to be asked again"
             .to_owned();
     Err(OperationError {
         kind: OperationErrorKind::Refused,
         message: why.into(),
-        hint: Some(mend),
+        hint: Some(hint),
         ..e
     })
 }

@@ -169,13 +169,13 @@ impl<'a> SnapshotPlanner<'a> {
             }
             if in_slot.len() >= MAX_ATTEMPTS_PER_SLOT {
                 let why = format!("{} tries of {reason} for {due_slot} failed", in_slot.len());
-                let mend = "see the database's events in RDS";
+                let hint = "see the database's events in RDS";
                 let finding = Finding::new(
                     Severity::Critical,
                     &database.id,
                     FindingCode::KeepsFailing,
                     why,
-                    mend,
+                    hint,
                 );
                 self.plan.findings.push(finding.in_group(name));
                 continue;
@@ -219,9 +219,9 @@ impl<'a> SnapshotPlanner<'a> {
             let severity = if stuck { Severity::Critical } else { Severity::Warning };
             let why =
                 format!("{reason} is due since {} and the database {busy}", format_duration(late));
-            let mend = shared::hints::hint_for_status(&database.status);
+            let hint = shared::hints::hint_for_status(&database.status);
             let finding =
-                Finding::new(severity, &database.id, FindingCode::BackupDeferred, why, mend);
+                Finding::new(severity, &database.id, FindingCode::BackupDeferred, why, hint);
             self.plan.findings.push(finding.in_group(name));
         }
     }
@@ -265,13 +265,13 @@ impl<'a> SnapshotPlanner<'a> {
                 self.plan_database_on_demand(name, database, request, demand);
             } else if request.assets.contains(&database.id) {
                 let why = format!("its group {name} takes no snapshots for \"{reason}\"");
-                let mend = "add the reason to the group's snapshots, or leave the asset out";
+                let hint = "add the reason to the group's snapshots, or leave the asset out";
                 let finding = Finding::new(
                     Severity::Critical,
                     &database.id,
                     FindingCode::UnknownReason,
                     why,
-                    mend,
+                    hint,
                 );
                 self.plan.findings.push(finding.in_group(name));
             }
@@ -333,9 +333,9 @@ impl<'a> SnapshotPlanner<'a> {
             || (database.family == DatabaseKind::Instance && !database.multi_az)
         {
             let why = "its snapshot suspends I/O for seconds to minutes (Single-AZ, or SQL Server)";
-            let mend = "deploy in a quiet hour";
+            let hint = "deploy in a quiet hour";
             let finding =
-                Finding::new(Severity::Info, &database.id, FindingCode::IoSuspension, why, mend);
+                Finding::new(Severity::Info, &database.id, FindingCode::IoSuspension, why, hint);
             self.plan.findings.push(finding.in_group(name));
         }
         let this = format_slot(self.now);
@@ -360,13 +360,13 @@ impl<'a> SnapshotPlanner<'a> {
         let (tags, left) = name::merge_tags(&database.tags, ours);
         if !left.is_empty() {
             let why = format!("RDS takes 50 tags, so its snapshot lacks {}", left.join(", "));
-            let mend = "remove tags from the database";
+            let hint = "remove tags from the database";
             self.plan.findings.push(Finding::new(
                 Severity::Info,
                 &database.id,
                 FindingCode::TagLimit,
                 why,
-                mend,
+                hint,
             ));
         }
         let tail = format!("{reason}-{due}");
@@ -387,8 +387,8 @@ impl<'a> SnapshotPlanner<'a> {
 fn unknown_reason_finding(policy: &Policy, reason: &str) -> Finding {
     let known = policy.databases.values().flat_map(|g| g.snapshots.keys()).map(ToString::to_string);
     let why = format!("no group of the policy takes snapshots for \"{reason}\"");
-    let mend = shared::hints::hint_for_reason(reason, known);
-    Finding::new(Severity::Critical, "request", FindingCode::UnknownReason, why, mend)
+    let hint = shared::hints::hint_for_reason(reason, known);
+    Finding::new(Severity::Critical, "request", FindingCode::UnknownReason, why, hint)
 }
 
 /// Why RDS would refuse a snapshot now. `CreateDBSnapshot` wants the instance available (or optimizing its storage).

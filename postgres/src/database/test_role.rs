@@ -41,9 +41,9 @@ impl TestRole {
             "CREATE ROLE {name} LOGIN PASSWORD {verifier} NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
         );
         let refused = |e: &tokio_postgres::Error| {
-            let mend = "a test restore never runs with the rights of the login: let it make roles (CREATEROLE), or name \
+            let hint = "a test restore never runs with the rights of the login: let it make roles (CREATEROLE), or name \
                         another server under `scratch:` in the policy";
-            PostgresError { hint: mend.into(), ..PostgresError::from_pg(doing(), e) }
+            PostgresError { hint: hint.into(), ..PostgresError::from_pg(doing(), e) }
         };
         session.batch_execute(&create).await.map_err(|e| refused(&e))?;
         // Who is no superuser can give a database only to a role that it is a member of.

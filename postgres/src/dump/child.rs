@@ -113,13 +113,13 @@ fn classify_failure(words: &str, status: ExitStatus) -> PgDumpFailure {
         lines.join(": ")
     };
     let killed = status.signal().is_some_and(|signal| EXTERNAL_SIGNALS.contains(&signal));
-    let mend = if killed {
+    let hint = if killed {
         "see the system's log for what ended it: it kills what takes too much memory"
     } else {
         "see the message of pg_dump"
     };
     PgDumpFailure {
-        error: PostgresError::new(PostgresErrorKind::Tool, "run pg_dump", why, mend),
+        error: PostgresError::new(PostgresErrorKind::Tool, "run pg_dump", why, hint),
         killed,
     }
 }

@@ -53,12 +53,12 @@ async fn qualified_name(leader: &SnapshotSession, table: &str) -> Result<String,
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)";
     let row = leader.session.query_opt(sql, &[&table]).await.map_err(failed)?;
     row.map(|r| r.get(0)).ok_or_else(|| {
-        let mend = "write it as SQL does: schema.table, with double quotes where needed";
+        let hint = "write it as SQL does: schema.table, with double quotes where needed";
         PostgresError::new(
             PostgresErrorKind::Refused,
             format!("find {table}"),
             "there is no such table",
-            mend,
+            hint,
         )
     })
 }

@@ -21,12 +21,12 @@ const END_OF_COPY: &[u8] = b"\\.\n\n\n";
 
 /// What is sent when nobody takes it.
 pub(super) fn receiver_closed_error() -> PostgresError {
-    let mend = "see why the receiving end stopped";
+    let hint = "see why the receiving end stopped";
     PostgresError::new(
         PostgresErrorKind::Lost,
         "hand over the dump",
         "nobody takes its bytes any more",
-        mend,
+        hint,
     )
 }
 

@@ -54,9 +54,9 @@ pub(super) async fn explain_failure(
     if killed {
         return words;
     }
-    let busy = |mend: &str| PostgresError {
+    let busy = |hint: &str| PostgresError {
         kind: PostgresErrorKind::Busy,
-        hint: mend.into(),
+        hint: hint.into(),
         ..words.clone()
     };
     if patience.has_passed() {

@@ -146,8 +146,8 @@ impl PlainDumpCounter {
         if seen.foreign && names::has_unknown_encoding(session).await? {
             let why = "its statements have bytes that are no UTF-8, and nobody knows their encoding: only psql could \
                        restore this";
-            let mend = "use the format custom";
-            return Err(PostgresError::new(PostgresErrorKind::Refused, "dump as SQL", why, mend));
+            let hint = "use the format custom";
+            return Err(PostgresError::new(PostgresErrorKind::Refused, "dump as SQL", why, hint));
         }
         let names = seen.tables.iter().map(|(name, ..)| name.as_slice()).collect();
         let names = names::decode_names(session, names).await?;

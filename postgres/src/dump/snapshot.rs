@@ -163,6 +163,6 @@ pub(super) fn ensure_tables_unchanged(
     };
     let Some(changed) = seen.iter().find(|t| !same(t)) else { return Ok(()) };
     let why = format!("{} was changed or emptied between the snapshot and its lock", changed.name);
-    let mend = "run again, at a time without migrations";
-    Err(PostgresError::new(PostgresErrorKind::Busy, "lock the tables", why, mend))
+    let hint = "run again, at a time without migrations";
+    Err(PostgresError::new(PostgresErrorKind::Busy, "lock the tables", why, hint))
 }

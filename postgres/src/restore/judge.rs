@@ -485,9 +485,9 @@ fn entry_refusal(entry: &TocEntry, plain_backslash: bool) -> Option<String> {
 
 /// The error of a file that has what is not run.
 pub(crate) fn refused_error(why: impl Into<String>) -> PostgresError {
-    let mend =
+    let hint =
         "nothing more of it is run; if it is meant, load it by hand into a server of its own";
-    PostgresError::new(PostgresErrorKind::Refused, "judge the statements of the backup", why, mend)
+    PostgresError::new(PostgresErrorKind::Refused, "judge the statements of the backup", why, hint)
 }
 
 #[cfg(test)]

@@ -119,12 +119,12 @@ impl PgRestoreOutput {
     ) -> Result<Vec<RestoreWarning>, PostgresError> {
         if !status.success() && !self.finished {
             let why = self.last.unwrap_or_else(|| format!("pg_restore ended with {status}"));
-            let mend = "see the server's log";
+            let hint = "see the server's log";
             return Err(PostgresError::new(
                 PostgresErrorKind::Tool,
                 "restore the archive by pg_restore",
                 why,
-                mend,
+                hint,
             ));
         }
         let loss = |id: &i32| {

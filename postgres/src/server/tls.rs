@@ -64,8 +64,8 @@ pub(super) async fn upgrade_to_tls(
         b'S' => {}
         b'N' if server.tls == TlsMode::Prefer => return Ok(MaybeTlsStream::Plain(tcp)),
         _ => {
-            let mend = "set ssl = on there; where the way to it is protected otherwise, write tls: disable";
-            return Err(tls_error(server, "the server offers no TLS", mend));
+            let hint = "set ssl = on there; where the way to it is protected otherwise, write tls: disable";
+            return Err(tls_error(server, "the server offers no TLS", hint));
         }
     }
     let name = ServerName::try_from(server.host.clone())
@@ -86,8 +86,8 @@ fn tls_operation(server: &ConnectionConfig) -> String {
     format!("connect to {}:{} with TLS", server.host, server.port)
 }
 
-fn tls_error(server: &ConnectionConfig, why: &str, mend: &str) -> PostgresError {
-    PostgresError::new(PostgresErrorKind::Connection, tls_operation(server), why, mend)
+fn tls_error(server: &ConnectionConfig, why: &str, hint: &str) -> PostgresError {
+    PostgresError::new(PostgresErrorKind::Connection, tls_operation(server), why, hint)
 }
 
 fn client_config(server: &ConnectionConfig) -> Result<ClientConfig, PostgresError> {
@@ -118,12 +118,12 @@ fn certificate_verifier(
     let name = server.tls == TlsMode::VerifyFull;
     let Some(file) = trusted_ca_file(server) else {
         if name {
-            let mend =
+            let hint =
                 format!("name a CA file, or install ca-certificates ({})", SYSTEM_CA_FILES[0]);
             return Err(tls_error(
                 server,
                 "there are no certificates to check the server's by",
-                &mend,
+                &hint,
             ));
         }
         return Ok(CertificateVerifier { provider, chain: None, known: Vec::new(), name });

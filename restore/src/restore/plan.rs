@@ -48,11 +48,11 @@ pub(super) async fn plan_restore(
     options: &BackupRestoreOptions,
 ) -> Result<RestorePlan, RestoreError> {
     let doing = || format!("restore {}", backup.uri);
-    let refused = |why: String, mend: &str| {
-        Err(RestoreError::new(RestoreErrorKind::Refused, doing(), why, mend))
+    let refused = |why: String, hint: &str| {
+        Err(RestoreError::new(RestoreErrorKind::Refused, doing(), why, hint))
     };
-    if let BackupKind::Faulty { kind, why, hint: mend, .. } = &backup.kind {
-        return Err(RestoreError::new((*kind).into(), doing(), why.clone(), mend));
+    if let BackupKind::Faulty { kind, why, hint, .. } = &backup.kind {
+        return Err(RestoreError::new((*kind).into(), doing(), why.clone(), hint));
     }
     let beside = check_sidecars(store, backup).await;
     if let Some(bad) =
@@ -138,12 +138,12 @@ async fn read_contents(
             (_, failed) => {
                 let (kind, why) =
                     failed.map_or((None, "it could not be read".into()), |c| (c.kind, c.detail));
-                let mend = "restore another backup, or look at the file: nothing of it was run";
+                let hint = "restore another backup, or look at the file: nothing of it was run";
                 Err(RestoreError::new(
                     kind.unwrap_or(RestoreErrorKind::Refused),
                     doing(),
                     why,
-                    mend,
+                    hint,
                 ))
             }
         };

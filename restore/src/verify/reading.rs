@@ -19,8 +19,8 @@ pub(crate) async fn check_sidecars(store: &BackupStore, backup: &StoredBackup) -
         BackupKind::Foreign(_) => {
             checks.push(CheckResult::skipped("manifest", "another tool made it: it has none"));
         }
-        BackupKind::Faulty { kind, why, hint: mend, .. } => {
-            let check = CheckResult::failed("manifest", format!("{why}; {mend}"));
+        BackupKind::Faulty { kind, why, hint, .. } => {
+            let check = CheckResult::failed("manifest", format!("{why}; {hint}"));
             checks.push(CheckResult { kind: Some((*kind).into()), ..check });
             return checks;
         }

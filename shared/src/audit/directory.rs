@@ -148,7 +148,7 @@ async fn run_blocking<T: Send + 'static>(
             io::ErrorKind::PermissionDenied => OperationErrorKind::Denied,
             _ => OperationErrorKind::Store,
         };
-        let mend = "check the directory of `audit` in the policy: its owner, its mode, its space";
-        OperationError::with_hint(kind, doing, e.to_string(), mend)
+        let hint = "check the directory of `audit` in the policy: its owner, its mode, its space";
+        OperationError::with_hint(kind, doing, e.to_string(), hint)
     })
 }

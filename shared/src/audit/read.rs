@@ -63,12 +63,12 @@ impl AuditLog {
         };
         let damaged = |why: String| {
             let verify = commands::run(commands::AUDIT_VERIFY);
-            let mend = format!("{verify}, which says what was changed");
+            let hint = format!("{verify}, which says what was changed");
             OperationError::with_hint(
                 OperationErrorKind::Store,
                 format!("read {}", self.object_address(seq)),
                 why,
-                mend,
+                hint,
             )
         };
         let lines = records.split(|b| *b == b'\n').filter(|line| !line.is_empty());

@@ -90,15 +90,15 @@ impl OperationError {
         }
     }
 
-    /// A refusal of another edge than AWS, with its own mend.
+    /// A refusal of another edge than AWS, with its own fix.
     pub fn with_hint(
         kind: OperationErrorKind,
         doing: impl Into<String>,
         why: impl Into<String>,
-        mend: impl Into<String>,
+        hint: impl Into<String>,
     ) -> Self {
-        let mend = Some(mend.into()).filter(|m: &String| !m.is_empty());
-        Self { operation: doing.into(), message: why.into(), kind, code: None, hint: mend }
+        let hint = Some(hint.into()).filter(|m: &String| !m.is_empty());
+        Self { operation: doing.into(), message: why.into(), kind, code: None, hint }
     }
 
     /// All of it on one line: what, why, and what to do.
@@ -108,8 +108,8 @@ impl OperationError {
 
     /// What the operator can do about it.
     pub fn hint(&self) -> &str {
-        if let Some(mend) = &self.hint {
-            return mend;
+        if let Some(hint) = &self.hint {
+            return hint;
         }
         let by_code = self.code.as_deref().and_then(hint::hint_for_code);
         by_code.unwrap_or_else(|| hint::hint_for_kind(self.kind, self.code.is_some()))

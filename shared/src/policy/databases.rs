@@ -108,7 +108,7 @@ pub enum DriftAction {
     /// It is a finding.
     #[default]
     Report,
-    /// It is a finding and is mended, but never across a retention of 0, which would be an outage, and a retention is
+    /// It is a finding and is fixed, but never across a retention of 0, which would be an outage, and a retention is
     /// never shortened, which would delete backups.
     Enforce,
 }

@@ -31,7 +31,7 @@ pub struct NotifyConfig {
     /// Functions whose reports must be heard at least this often; `freshness: 45m` when it is left out.
     #[serde(default)]
     pub expect: BTreeMap<Name, Period>,
-    /// A problem that is back within this time goes on as the same one; from its second return on it counts as mended
+    /// A problem that is back within this time goes on as the same one; from its second return on it counts as fixed
     /// only after it has been away for so long. 30 minutes when it is left out.
     #[serde(default)]
     pub hold: Option<Period>,
@@ -176,7 +176,7 @@ pub enum MinSeverity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotifyEventKind {
-    /// Something is wrong, still wrong, or mended.
+    /// Something is wrong, still wrong, or fixed.
     Failure,
     /// A run made something.
     Success,

@@ -18,7 +18,7 @@ pub fn evaluate_selector(
     let pattern = rule.include.iter().find(|g| g.matcher().is_match(id));
     let by_name = !rule.identifiers.is_empty() || !rule.include.is_empty();
     if by_name && !named && pattern.is_none() {
-        return Err("neither ids nor like has it".into());
+        return Err("neither identifiers nor include has it".into());
     }
     if let Some((key, value)) = rule.tags.iter().find(|(k, v)| tags.get(*k) != Some(v)) {
         return Err(format!("it has not the tag {key}={value}"));

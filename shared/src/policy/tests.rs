@@ -36,7 +36,7 @@ fn a_small_policy_parses_with_its_defaults() {
 }
 
 #[test]
-fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
+fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_hint() {
     let bad = SMALL_POLICY
         .replace("snapshots:", "snapshot:")
         .replace("max_age: 25h", "max_age: 25")
@@ -55,7 +55,7 @@ fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
 }
 
 #[test]
-fn every_fault_of_the_meaning_is_told_at_once_with_its_place_and_its_mend() {
+fn every_fault_of_the_meaning_is_told_at_once_with_its_place_and_its_hint() {
     let bad = SMALL_POLICY
         .replace("to: london", "to: lodnon")
         .replace("of: [daily]", "of: [dayly]")
@@ -327,7 +327,7 @@ fn a_policy_has_a_bound_of_size_of_depth_and_of_number() {
     insta::assert_snapshot!(many, @"24999:9: this file has more keys and values than any policy");
     // Below that bound, each unknown key is a fault, and the first of them are told.
     let told = shown(&format!("{SMALL_POLICY}{}", keys(10_000)));
-    assert!(told.ends_with("and 9800 more faults; mend these first"), "{told}");
+    assert!(told.ends_with("and 9800 more faults; fix these first"), "{told}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ async fn a_variable_gives_its_value_and_is_named_when_it_is_not_set() {
 }
 
 #[tokio::test]
-async fn a_file_that_others_can_read_is_refused_with_the_command_that_mends_it() {
+async fn a_file_that_others_can_read_is_refused_with_the_command_that_fixes_it() {
     let aws = aws_not_called();
     let secrets = SecretResolver::new(&aws, &home_location());
     let dir = tempfile::tempdir().expect("a directory");

@@ -52,7 +52,7 @@ pub(super) fn to_store_error(doing: String, e: &object_store::Error) -> StoreErr
         cause = said.source();
     }
     let why = why.join(": ");
-    let (kind, mend) = match (e, Code::in_words(&why)) {
+    let (kind, hint) = match (e, Code::in_words(&why)) {
         (_, Some(Code::Archived)) => {
             (StoreErrorKind::Archived, "move it to a tier that can be read; that takes hours")
         }
@@ -75,5 +75,5 @@ pub(super) fn to_store_error(doing: String, e: &object_store::Error) -> StoreErr
             "check the network and the endpoint; the next run tries again",
         ),
     };
-    StoreError::new(kind, doing, why, mend)
+    StoreError::new(kind, doing, why, hint)
 }

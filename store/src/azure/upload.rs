@@ -66,12 +66,12 @@ impl AzureUpload {
     async fn join_next_block(&mut self) -> Result<(), StoreError> {
         if let Some(part) = self.in_flight.join_next().await {
             let part = part.map_err(|e| {
-                let mend = "this is a fault of Holdfast";
+                let hint = "this is a fault of Holdfast";
                 StoreError::new(
                     StoreErrorKind::Refused,
                     self.write_operation(),
                     e.to_string(),
-                    mend,
+                    hint,
                 )
             })?;
             part.map_err(|e| to_store_error(self.write_operation(), &e))?;
@@ -117,8 +117,8 @@ impl AzureUpload {
         let doing = format!("read back {}", self.store.full_uri(&self.key));
         let Some(head) = self.store.head_blob(&self.key).await? else {
             ended?;
-            let mend = "look at the store: it does not keep what it is given";
-            return Err(StoreError::new(StoreErrorKind::Damaged, doing, "it is not there", mend));
+            let hint = "look at the store: it does not keep what it is given";
+            return Err(StoreError::new(StoreErrorKind::Damaged, doing, "it is not there", hint));
         };
         let ours = run_metadata(&head) == Some(self.put.run.as_str());
         let whole = head.meta.size == self.part.total_bytes();
@@ -128,8 +128,8 @@ impl AzureUpload {
             _ if !whole => {
                 let why =
                     format!("{} bytes lie there, of {}", head.meta.size, self.part.total_bytes());
-                let mend = "nothing counts of it; look at the store";
-                Err(StoreError::new(StoreErrorKind::Damaged, doing, why, mend))
+                let hint = "nothing counts of it; look at the store";
+                Err(StoreError::new(StoreErrorKind::Damaged, doing, why, hint))
             }
             _ => Ok(UploadReceipt {
                 bytes: head.meta.size,

@@ -129,7 +129,7 @@ fn render_backups(backups: &[StoredBackup]) -> String {
         let kind = match &b.kind {
             BackupKind::Committed(_) => "committed".to_owned(),
             BackupKind::Foreign(_) => "foreign".to_owned(),
-            BackupKind::Faulty { why, hint: mend, .. } => format!("faulty ({why}; {mend})"),
+            BackupKind::Faulty { why, hint, .. } => format!("faulty ({why}; {hint})"),
         };
         let or = |t: Option<&str>| t.unwrap_or("-").to_owned();
         let at = b.data_time().map_or("-".into(), |t| t.to_string());

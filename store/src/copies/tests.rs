@@ -73,13 +73,13 @@ fn other_reasons_and_what_has_no_commit_record_are_neither_copied_nor_counted() 
 
 /// What a damaged dump is.
 fn cut() -> BackupKind {
-    let (why, mend) = ("cut".into(), String::new());
+    let (why, hint) = ("cut".into(), String::new());
     BackupKind::Faulty {
         parsed_key: None,
         manifest: None,
         kind: crate::StoreErrorKind::Damaged,
         why,
-        hint: mend,
+        hint,
     }
 }
 

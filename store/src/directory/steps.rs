@@ -93,8 +93,8 @@ pub(super) fn create_parents(root: &Path, file: &Path) -> Result<(), StoreError>
     if let Some(link) = below.into_iter().find(|p| p.is_symlink()) {
         let doing = format!("write {}", file.display());
         let why = format!("{} is a link, and what lies behind it is never listed", link.display());
-        let mend = "make it a directory, or mount there what it leads to; only the store's own directory may be a link";
-        return Err(StoreError::new(StoreErrorKind::Refused, doing, why, mend));
+        let hint = "make it a directory, or mount there what it leads to; only the store's own directory may be a link";
+        return Err(StoreError::new(StoreErrorKind::Refused, doing, why, hint));
     }
     let mut missing: Vec<&Path> = parent.ancestors().take_while(|p| !p.exists()).collect();
     missing.reverse();

@@ -36,12 +36,12 @@ impl DirectoryUpload {
             steps::create_parents(&root, &of)?;
             if of.symlink_metadata().is_ok() {
                 let doing = format!("write {}", of.display());
-                let mend = "look at it: nothing is ever rewritten";
+                let hint = "look at it: nothing is ever rewritten";
                 return Err(StoreError::new(
                     StoreErrorKind::Exists,
                     doing,
                     "there is a file of that name",
-                    mend,
+                    hint,
                 ));
             }
             steps::create_temp_file(&of)
@@ -65,8 +65,8 @@ impl DirectoryUpload {
     async fn flush_chunks(&mut self) -> Result<(), StoreError> {
         let doing = format!("write {}", self.path.display());
         let Some(mut open) = self.open_file.take() else {
-            let mend = "this is a fault of Holdfast";
-            return Err(StoreError::new(StoreErrorKind::Refused, doing, "it failed before", mend));
+            let hint = "this is a fault of Holdfast";
+            return Err(StoreError::new(StoreErrorKind::Refused, doing, "it failed before", hint));
         };
         let waiting = std::mem::take(&mut self.pending);
         self.length = 0;

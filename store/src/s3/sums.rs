@@ -58,8 +58,8 @@ pub(super) fn verify_head(
     head: &HeadObjectOutput,
 ) -> Result<UploadReceipt, StoreError> {
     let damaged = |why: String| {
-        let mend = "nothing counts of it; look at the store: it does not keep what it is given";
-        Err(StoreError::new(StoreErrorKind::Damaged, doing, why, mend))
+        let hint = "nothing counts of it; look at the store: it does not keep what it is given";
+        Err(StoreError::new(StoreErrorKind::Damaged, doing, why, hint))
     };
     let size = head.content_length().and_then(|n| u64::try_from(n).ok());
     if size != Some(bytes) {

@@ -67,12 +67,12 @@ impl S3Upload {
     async fn join_next_part(&mut self) -> Result<(), StoreError> {
         if let Some(part) = self.in_flight.join_next().await {
             let part = part.map_err(|e| {
-                let mend = "this is a fault of Holdfast";
+                let hint = "this is a fault of Holdfast";
                 StoreError::new(
                     StoreErrorKind::Refused,
                     self.write_operation(),
                     e.to_string(),
-                    mend,
+                    hint,
                 )
             })?;
             self.uploaded.push(part?);
@@ -115,8 +115,8 @@ impl S3Upload {
         let doing = format!("read back {}", self.store.full_uri(&self.key));
         let Some(head) = self.store.head_object(&self.key).await? else {
             ended?;
-            let mend = "look at the store: it does not keep what it is given";
-            return Err(StoreError::new(StoreErrorKind::Damaged, doing, "it is not there", mend));
+            let hint = "look at the store: it does not keep what it is given";
+            return Err(StoreError::new(StoreErrorKind::Damaged, doing, "it is not there", hint));
         };
         let compared = sums::verify_head(&doing, kind, self.part.total_bytes(), &expected, &head);
         if let Err(e) = ended {

@@ -158,7 +158,7 @@ fn format_retention_rule(rule: &RetentionRule) -> String {
 }
 
 fn format_objectives(o: &AssetObjectives) -> String {
-    let AssetObjectives { max_age, rpo, rto, min_size, max_size_deviation: max_size_deviation } = o;
+    let AssetObjectives { max_age, rpo, rto, min_size, max_size_deviation } = o;
     let said = |word: &str, value: Option<String>| value.map(|v| format!("{word} {v}"));
     let parts = [
         said("newest point at most", max_age.as_ref().map(|p| format!("{p} old"))),

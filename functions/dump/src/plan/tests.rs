@@ -87,8 +87,8 @@ fn what_has_no_commit_record_of_this_reason_and_slot_is_no_dump_of_it() {
     insta::assert_snapshot!(due_lines(vec![Ok(vec![old])], NOW), @"dump orders: daily is due since 10h");
     let mut cut = backup_at_slot("daily", slot);
     let why = "its file has 3 bytes, and the manifest says 1000".to_owned();
-    let (kind, mend) = (store::StoreErrorKind::Damaged, "find out what changed it".into());
-    cut.kind = BackupKind::Faulty { parsed_key: None, manifest: None, kind, why, hint: mend };
+    let (kind, hint) = (store::StoreErrorKind::Damaged, "find out what changed it".into());
+    cut.kind = BackupKind::Faulty { parsed_key: None, manifest: None, kind, why, hint };
     insta::assert_snapshot!(due_lines(vec![Ok(vec![cut])], NOW), @"
     dump orders: daily is due since 10h
     critical main/orders backup-invalid: s3://acme-dumps/pg/orders_daily_20261120_020000.dump counts as no backup: its file has 3 bytes, and the manifest says 1000; find out what changed it
@@ -162,7 +162,8 @@ fn a_disk_that_is_too_full_for_the_dump_is_not_filled() {
             .starts_with("dump orders")
     );
     assert!(
-        room(1_001_999, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")]).contains("disk-full")
+        room(1_001_999, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")])
+            .contains("disk-full")
     );
 }
 

@@ -239,9 +239,9 @@ fn check_stuck_points(
         let Some(old) = started_at(point).map(|at| ctx.now.duration_since(at)) else { continue };
         if old > MAX_IN_FLIGHT_AGE {
             let why = format!("{} is {doing} since {}", point.id, format_duration(old));
-            let mend =
+            let hint =
                 "see its events in RDS; delete it when it does not go on, and a new one is made";
-            judged.push_critical(FindingCode::BackupStuck, why, mend);
+            judged.push_critical(FindingCode::BackupStuck, why, hint);
         }
     }
 }
@@ -251,9 +251,9 @@ fn check_stuck_points(
 fn check_key_access(judged: &mut FreshnessEvaluation, database: &RdsDatabase) {
     if database.status.starts_with("inaccessible-encryption-credentials") {
         let why = format!("RDS can't use its KMS key: it is {}", database.status);
-        let mend =
+        let hint =
             "enable the key, and let RDS use it again, within 7 days: then start the database";
-        judged.push_critical(FindingCode::KmsKeyUnusable, why, mend);
+        judged.push_critical(FindingCode::KmsKeyUnusable, why, hint);
     }
 }
 

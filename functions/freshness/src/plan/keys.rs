@@ -65,10 +65,10 @@ pub(super) fn check_keys<'p>(
     let locked: usize = by_key.values().sum();
     for ((key, fault), count) in by_key {
         let why = format!("{count} of its {all} {what} can't be restored: the key {key} {fault}");
-        let mend = format!(
+        let hint = format!(
             "run `aws kms cancel-key-deletion --key-id {key}`, then `aws kms enable-key --key-id {key}`"
         );
-        judged.push_critical(FindingCode::KmsKeyUnusable, why, mend);
+        judged.push_critical(FindingCode::KmsKeyUnusable, why, hint);
     }
     all > 0 && locked == all
 }

@@ -19,8 +19,7 @@ use std::collections::BTreeMap;
 /// How an asset stands at `now` by what lies in its places.
 pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> FreshnessEvaluation {
     let mut judged = FreshnessEvaluation::new(&stored.group, &stored.asset);
-    let AssetObjectives { min_size, max_size_deviation: max_size_deviation, .. } =
-        &stored.objectives;
+    let AssetObjectives { min_size, max_size_deviation, .. } = &stored.objectives;
     let objective = stored.objective(now);
     let at = stored.display_location();
     if stored.on_other_host {
@@ -35,11 +34,11 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
     }
     check_offsite_copies(&mut judged, stored, objective, now);
     if !stored.observed {
-        let (why, mend) = unobserved_reason(stored);
+        let (why, hint) = unobserved_reason(stored);
         judged.push_critical(
             FindingCode::BackupUnknown,
             format!("what lies under {at} can't be seen{why}"),
-            mend,
+            hint,
         );
         return judged;
     }
@@ -157,7 +156,7 @@ fn check_missed_schedules(judged: &mut FreshnessEvaluation, stored: &ObjectAsset
 /// Why a place was not seen, and what to do.
 fn unobserved_reason(place: &ObjectAsset) -> (String, String) {
     match &place.unobserved_reason {
-        Some((why, mend)) => (format!(": {why}"), mend.clone()),
+        Some((why, hint)) => (format!(": {why}"), hint.clone()),
         None => (String::new(), "see the gap of that place".into()),
     }
 }
@@ -203,14 +202,14 @@ fn check_checksum(
     match stored.checksum {
         Some(ChecksumStatus::Differs) => {
             let why = format!("its newest object {} is not what its checksum says", newest.key);
-            let mend = "take a new one now, and find out what changed it: it was whole when it was written";
-            judged.push_critical(FindingCode::ChecksumMismatch, why, mend);
+            let hint = "take a new one now, and find out what changed it: it was whole when it was written";
+            judged.push_critical(FindingCode::ChecksumMismatch, why, hint);
         }
         Some(ChecksumStatus::Missing) => {
             let why = format!("no checksum lies beside its newest object {}", newest.key);
-            let mend =
+            let hint =
                 "write one beside each (`sha256sum`), so that damage is seen before it is needed";
-            judged.push_finding(Severity::Warning, FindingCode::ChecksumMissing, why, mend);
+            judged.push_finding(Severity::Warning, FindingCode::ChecksumMissing, why, hint);
         }
         Some(ChecksumStatus::Matches) | None => {}
     }
@@ -235,11 +234,11 @@ fn check_offsite_copies(
             continue;
         }
         if !place.observed {
-            let (why, mend) = unobserved_reason(place);
+            let (why, hint) = unobserved_reason(place);
             judged.push_critical(
                 FindingCode::OffsiteCopyUnknown,
                 format!("its copies under {at} can't be seen{why}"),
-                mend,
+                hint,
             );
             ages = None;
             continue;
@@ -299,8 +298,8 @@ pub(super) fn check_disks(policy: &Policy, stored: &[ObjectAsset]) -> DiskUsage 
             let why = format!(
                 "{bytes} bytes are free on the disk of {directory}, under the {wanted} that a dump must leave"
             );
-            let mend = "free some, or let older dumps go: the next dump is not taken otherwise";
-            let finding = Finding::new(Severity::Critical, group, FindingCode::DiskLow, why, mend);
+            let hint = "free some, or let older dumps go: the next dump is not taken otherwise";
+            let finding = Finding::new(Severity::Critical, group, FindingCode::DiskLow, why, hint);
             disks.findings.push(finding.in_group(group));
         }
     }

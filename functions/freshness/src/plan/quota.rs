@@ -52,13 +52,13 @@ pub(super) fn evaluate_quotas(
                 let denied = e.kind == OperationErrorKind::Denied;
                 let severity = if denied { Severity::Warning } else { Severity::Info };
                 let why = format!("its quota of manual snapshots is not known: {e}");
-                let mend = "allow rds:DescribeAccountAttributes";
+                let hint = "allow rds:DescribeAccountAttributes";
                 found.push(Finding::new(
                     severity,
                     place.to_string(),
                     FindingCode::QuotaNotReadable,
                     why,
-                    mend,
+                    hint,
                 ));
                 continue;
             }
@@ -175,9 +175,9 @@ fn quota_finding(
     let later = others + stocks.iter().map(|s| s.later).sum::<u64>();
     let ServiceQuota { used, max } = quota;
     let wants = stocks.iter().map(|s| s.later).sum::<u64>();
-    let mend = "keep fewer, or ask AWS for a higher quota of manual snapshots there";
+    let hint = "keep fewer, or ask AWS for a higher quota of manual snapshots there";
     let find = |severity, why: String| {
-        Some(Finding::new(severity, place.to_string(), FindingCode::QuotaExceeded, why, mend))
+        Some(Finding::new(severity, place.to_string(), FindingCode::QuotaExceeded, why, hint))
     };
     if used >= max && later >= max && wants > 0 {
         let why = format!(

@@ -76,7 +76,7 @@ fn check_drift(
         }
     };
     let is = database.retention_days;
-    let mend = |days: &str| format!("run `{what} --backup-retention-period {days}`");
+    let hint = |days: &str| format!("run `{what} --backup-retention-period {days}`");
     match retention_days(wanted) {
         days if is == 0 => {
             // From 0 to anything else is an outage (WorkingWithAutomatedBackups): a person decides when.
@@ -84,17 +84,17 @@ fn check_drift(
                 .map_or(("them".into(), "DAYS".into()), |d| (format!("{d} days"), d.to_string()));
             let why =
                 format!("its automated backups are switched off, and the policy wants {wants}");
-            let mend =
-                format!("{} in a quiet hour: switching backups on is a short outage", mend(&days));
+            let hint =
+                format!("{} in a quiet hour: switching backups on is a short outage", hint(&days));
             judged.drift += 1;
-            judged.push_critical(FindingCode::SettingsDrift, why, mend);
+            judged.push_critical(FindingCode::SettingsDrift, why, hint);
         }
         Some(days) if is < i32::from(days) => {
             judged.drift += 1;
             let why = format!(
                 "its automated backups are kept for {is} days, and the policy wants {days}"
             );
-            judged.push_critical(FindingCode::SettingsDrift, why, mend(&days.to_string()));
+            judged.push_critical(FindingCode::SettingsDrift, why, hint(&days.to_string()));
             settings.retention_days = NonZeroU8::new(days);
         }
         Some(days) if is > i32::from(days) => {
@@ -103,11 +103,11 @@ fn check_drift(
                 "its automated backups are kept for {is} days, and the policy wants {days}"
             );
             // RDS deletes what a shorter retention no longer covers, at once: never without a person.
-            let mend = format!(
+            let hint = format!(
                 "{}, which deletes its older automated backups; or raise the policy's",
-                mend(&days.to_string())
+                hint(&days.to_string())
             );
-            judged.push_finding(Severity::Warning, FindingCode::SettingsDrift, why, mend);
+            judged.push_finding(Severity::Warning, FindingCode::SettingsDrift, why, hint);
         }
         _ => {}
     }
@@ -115,8 +115,8 @@ fn check_drift(
         judged.drift += 1;
         let why =
             format!("its backup window is {}, and the policy wants {window}", database.window);
-        let mend = format!("run `{what} --preferred-backup-window {window}`");
-        judged.push_finding(Severity::Warning, FindingCode::SettingsDrift, why, mend);
+        let hint = format!("run `{what} --preferred-backup-window {window}`");
+        judged.push_finding(Severity::Warning, FindingCode::SettingsDrift, why, hint);
         settings.window = Some(window.to_string());
     }
     let missing: Vec<_> =
@@ -125,10 +125,10 @@ fn check_drift(
         judged.drift += 1;
         let why = format!("its logs are not exported: {}", missing.join(", "));
         let types = missing.join("\",\"");
-        let mend = format!(
+        let hint = format!(
             "run `{what} --cloudwatch-logs-export-configuration '{{\"EnableLogTypes\":[\"{types}\"]}}'`"
         );
-        judged.push_finding(Severity::Warning, FindingCode::SettingsDrift, why, mend);
+        judged.push_finding(Severity::Warning, FindingCode::SettingsDrift, why, hint);
         settings.log_exports = missing;
     }
     if let Some(wanted) = wanted.multi_az.filter(|w| *w != database.multi_az) {
@@ -143,11 +143,11 @@ fn check_drift(
         };
         judged.push_finding(severity, FindingCode::SettingsDrift, why, "change it in a quiet hour");
     }
-    // Across 0 nothing is ever mended: that would be an outage.
+    // Across 0 nothing is ever fixed: that would be an outage.
     let changes = settings != BackupSettings::default() && database.retention_days != 0;
     if wanted.on_drift == DriftAction::Enforce && changes {
-        let mend = UpdateBackupSettings { family: database.family, database: id.clone(), settings };
-        judged.setting_updates.push((mend, "the policy says enforce".into()));
+        let hint = UpdateBackupSettings { family: database.family, database: id.clone(), settings };
+        judged.setting_updates.push((hint, "the policy says enforce".into()));
     }
 }
 

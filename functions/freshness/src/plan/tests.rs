@@ -411,9 +411,9 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
         .collect();
     let verdict = plan_inventory(&policy, home_inventory(&policy, databases, points), CLOCKS[0]);
     insta::assert_snapshot!(format_plan(&verdict), @"
-    critical stray unprotected: no group of the policy selects it, so nothing backs it up; select it in a group, or name it under except
+    critical stray unprotected: no group of the policy selects it, so nothing backs it up; select it in a group, or name it under exclude
     critical ledger database-missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
-    warning acme-b ambiguous-group: the groups billing and fleet both select it; billing has it; name it under except in fleet
+    warning acme-b ambiguous-group: the groups billing and fleet both select it; billing has it; name it under exclude in fleet
     critical fleet too-few-databases: the group selects 1 databases and the policy expects 3; check the selection, or expect, in the policy
     critical rest too-few-databases: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy
     warning acme-b not-watched: no objective is written and no schedule implies one, so nobody knows when its newest point is too old; write objectives.max_age in its group

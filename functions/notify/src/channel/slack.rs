@@ -101,11 +101,11 @@ fn incident_blocks(i: &IncidentSummary, at: Timestamp) -> Vec<Value> {
 }
 
 /// What to do next: a command as code, that can be copied as it is.
-fn next_step_text(mend: &str) -> String {
-    if is_command(mend) {
-        format!("```{}```", escape_mrkdwn(&mend.replace("```", "'''"), MAX_SECTION_CHARS - 6))
+fn next_step_text(hint: &str) -> String {
+    if is_command(hint) {
+        format!("```{}```", escape_mrkdwn(&hint.replace("```", "'''"), MAX_SECTION_CHARS - 6))
     } else {
-        escape_mrkdwn(mend, MAX_SECTION_CHARS)
+        escape_mrkdwn(hint, MAX_SECTION_CHARS)
     }
 }
 

@@ -169,8 +169,8 @@ fn risk_fields(r: &DataAtRisk) -> Vec<(&'static str, String)> {
 }
 
 /// Whether what to do is a command that can be pasted.
-pub(super) fn is_command(mend: &str) -> bool {
-    ["holdfast ", "aws ", "psql "].iter().any(|program| mend.starts_with(program))
+pub(super) fn is_command(hint: &str) -> bool {
+    ["holdfast ", "aws ", "psql "].iter().any(|program| hint.starts_with(program))
 }
 
 /// An asset with its group.

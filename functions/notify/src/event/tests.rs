@@ -70,7 +70,7 @@ fn what_is_none_of_ours_is_one_clear_error() {
     this event can't be read: the message "hello" of SNS is no JSON object
     this event can't be read: the message "hello" of SNS is no JSON object
     this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}
-    this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}
+    this event can't be read: missing field `policy` in a report
     this event can't be read: a change of a CloudWatch alarm lacks NewStateValue
     this event can't be read: "yesterday" is no time in a change of a CloudWatch alarm
     this event can't be read: what Lambda says of an invocation lacks requestContext.condition

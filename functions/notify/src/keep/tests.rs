@@ -96,7 +96,7 @@ async fn eight_at_once_write_one_after_the_other_and_none_is_lost() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused_with_the_mend() {
+fn an_address_that_is_none_is_refused_with_the_hint() {
     for bad in ["", "s3://", "https://a.example/b", "azure://x"] {
         let said = parse_location(bad).expect_err("no place").to_line_with_hint();
         assert!(said.contains("s3://bucket/prefix"), "{said}");

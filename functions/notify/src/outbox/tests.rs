@@ -117,12 +117,18 @@ fn a_channel_that_is_down_is_a_problem_of_its_own_and_its_message_waits_for_it()
     );
     let (state, said) =
         send_until_settled(state, &["chat"], &delivery_error(None, false), minutes_in(0));
-    assert_eq!(said, ["pager critical: orders: backup-stale", "pager the channel chat can't be reached"]);
+    assert_eq!(
+        said,
+        ["pager critical: orders: backup-stale", "pager the channel chat can't be reached"]
+    );
     assert_eq!(state.outbox.len(), 1, "{:?}", state.outbox);
     let (state, said) = send_until_settled(state, &[], &delivery_error(None, false), minutes_in(1));
     assert_eq!(
         said,
-        ["chat critical: orders: backup-stale", "pager resolved after 1m: notify/chat: undelivered"]
+        [
+            "chat critical: orders: backup-stale",
+            "pager resolved after 1m: notify/chat: undelivered"
+        ]
     );
     assert!(state.outbox.is_empty());
 }
@@ -199,7 +205,7 @@ fn later_messages_of_a_channel_wait_behind_the_one_that_could_not_be_sent() {
     let claimed = claim_due(&mut state, minutes_in(0) + SignedDuration::from_secs(5));
     assert!(
         claimed.iter().all(|e| e.channel.as_str() != "chat"),
-        "mended is not told before it was wrong"
+        "fixed is not told before it was wrong"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Changes become messages: opened or worse, still open, mended; and what was made.
+//! Changes become messages: opened or worse, still open, fixed; and what was made.
 
 use super::{
     ByChannel, NotifyPlanner,
@@ -25,7 +25,7 @@ use shared::{
 
 /// How long an alarm that said the same as an incident may ring on after it: two of its periods, and CloudWatch's delay.
 const INHIBITION_WINDOW: SignedDuration = SignedDuration::from_mins(45);
-/// From this flap on, a problem must stay away before it counts as mended.
+/// From this flap on, a problem must stay away before it counts as fixed.
 const FLAP_THRESHOLD: u32 = 2;
 
 /// What one channel is told now.
@@ -56,7 +56,7 @@ pub(super) fn plan_messages(planning: &mut NotifyPlanner<'_>, state: &mut Notify
     plan_success_messages(planning, state);
 }
 
-/// What nobody says any more counts as mended: at once, or after a while when it comes and goes.
+/// What nobody says any more counts as fixed: at once, or after a while when it comes and goes.
 fn resolve_incidents(
     planning: &NotifyPlanner<'_>,
     state: &mut NotifyState,
@@ -167,7 +167,7 @@ pub(super) fn extend_unique(to: &mut Vec<Name>, more: Vec<Name>) {
     }
 }
 
-/// The messages for one channel: what is mended first, so that what is wrong is read last.
+/// The messages for one channel: what is fixed first, so that what is wrong is read last.
 fn emit_channel_messages(
     planning: &mut NotifyPlanner<'_>,
     state: &mut NotifyState,

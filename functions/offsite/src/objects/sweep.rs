@@ -315,15 +315,15 @@ fn evaluate_bucket(
 ) -> Vec<Finding> {
     let ObjectCopyTask { from, to, .. } = task;
     let mut found = Vec::new();
-    let mut find = |severity, what, why: String, mend: &str| {
-        found.push(Finding::new(severity, *from, what, why, mend).in_group(task.group));
+    let mut find = |severity, what, why: String, hint: &str| {
+        found.push(Finding::new(severity, *from, what, why, hint).in_group(task.group));
     };
     if let Some(stopped) = &progress.stopped {
         // What is behind can't be judged; that is no worry as long as each run comes further.
         let severity = if copied { Severity::Warning } else { Severity::Critical };
         let why = format!("the sweep to {to} did not come to its end: {stopped}");
-        let mend = "the next run goes on; when it never ends, run it by hand or give the function more time";
-        find(severity, FindingCode::RunUnfinished, why, mend);
+        let hint = "the next run goes on; when it never ends, run it by hand or give the function more time";
+        find(severity, FindingCode::RunUnfinished, why, hint);
     } else {
         let prefixes = task.prefixes.iter().map(String::as_str).chain([""]);
         for (prefix, _) in prefixes.zip(&progress.found).filter(|(_, found)| !**found) {
@@ -353,9 +353,9 @@ fn evaluate_bucket(
         let why = format!(
             "{count} objects without a copy in {to} are under a key of the customer's own (SSE-C), such as \"{first}\""
         );
-        let mend =
+        let hint =
             "copy them with their key by other means, or write such objects under a key of KMS";
-        find(Severity::Warning, FindingCode::ObjectCustomerKey, why, mend);
+        find(Severity::Warning, FindingCode::ObjectCustomerKey, why, hint);
     }
     if let (Some((at, key)), Some(objective)) = (&progress.waits, task.objective) {
         let age = world.now.duration_since(*at);

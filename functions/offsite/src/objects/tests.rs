@@ -244,7 +244,7 @@ async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
     let warning = shared::plan::Severity::Warning;
     assert_eq!(
         found,
-        [(warning, "archived"), (warning, "object-customer-key")],
+        [(warning, "object-archived"), (warning, "object-customer-key")],
         "{}",
         report_lines(&report)
     );

@@ -25,9 +25,9 @@ pub(super) fn evaluate_replicas(
     }
     for group in &seen.groups_without_replicas {
         let why = "the policy watches the lag of read replicas and there is none";
-        let mend = "check that the replica exists, or take replica_max_lag out of the policy";
+        let hint = "check that the replica exists, or take replica_max_lag out of the policy";
         let finding =
-            Finding::new(Severity::Critical, group.to_string(), FindingCode::NoReplica, why, mend);
+            Finding::new(Severity::Critical, group.to_string(), FindingCode::NoReplica, why, hint);
         judged.findings.push(finding.in_group(group));
         lags.push((group.as_str(), "", None));
     }
@@ -42,7 +42,7 @@ pub(super) fn evaluate_replicas(
 fn evaluate_replica(replica: &ReplicaLag, max: SignedDuration) -> (Option<f64>, Option<Finding>) {
     let ReplicaLag { id, source_id: of, seconds, .. } = replica;
     let critical =
-        |what, why: String, mend: &str| Some(Finding::new(Severity::Critical, id, what, why, mend));
+        |what, why: String, hint: &str| Some(Finding::new(Severity::Critical, id, what, why, hint));
     match seconds {
         Err(e) => (None, critical(FindingCode::ObservationFailed, e.to_string(), e.hint())),
         Ok(None) => {

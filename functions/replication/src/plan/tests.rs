@@ -254,7 +254,7 @@ fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
         warning replication-lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
     one more:
         critical replication-lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
-        critical database-missing: 3 of 4 objects are not in the replica media-replica in their newest form after 1h, 2 are tolerated (3 missing, 0 differ, the youngest included)
+        critical replica-incomplete: 3 of 4 objects are not in the replica media-replica in their newest form after 1h, 2 are tolerated (3 missing, 0 differ, the youngest included)
     another form:
         warning replication-lag: the replica media-replica is 1h 30m behind, 1h is allowed; the oldest object is "d"
     more in the replica:

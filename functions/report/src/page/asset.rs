@@ -313,8 +313,8 @@ impl AssetContext<'_> {
         if !rule.points {
             return judged;
         }
-        let mut find = |severity, what, why: String, mend: String| {
-            let found = Finding::new(severity, &key.asset, what, why, mend);
+        let mut find = |severity, what, why: String, hint: String| {
+            let found = Finding::new(severity, &key.asset, what, why, hint);
             judged.findings.push(found.in_group(&key.group));
         };
         let run = match rule.maker.as_str() {
@@ -357,8 +357,8 @@ impl AssetContext<'_> {
                     format_duration(behind),
                     format_duration(allowed)
                 );
-                let mend = "see why it is not copied there".to_owned();
-                find(Severity::Warning, FindingCode::OffsiteCopyBehind, why, mend);
+                let hint = "see why it is not copied there".to_owned();
+                find(Severity::Warning, FindingCode::OffsiteCopyBehind, why, hint);
             }
         }
         judged

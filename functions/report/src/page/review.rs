@@ -21,15 +21,15 @@ pub(super) fn review_access(
 ) -> Option<Finding> {
     let access = policy.access.as_ref()?;
     let company = policy.company.as_str();
-    let unknown = |why: &str, mend: &str| {
+    let unknown = |why: &str, hint: &str| {
         let why = format!("nothing tells who read or deleted backups: {why}");
-        Finding::new(Severity::Warning, company, FindingCode::AccessReview, why, mend)
+        Finding::new(Severity::Warning, company, FindingCode::AccessReview, why, hint)
     };
     let events = match trail {
         AuditTrail::Read { events, .. } => events,
         AuditTrail::None => {
-            let mend = "write `audit` with a bucket or a directory";
-            return Some(unknown("the policy keeps no record", mend));
+            let hint = "write `audit` with a bucket or a directory";
+            return Some(unknown("the policy keeps no record", hint));
         }
         AuditTrail::Unreadable(cause) => {
             return Some(unknown(cause, "let the function read the record of operations"));
@@ -49,11 +49,11 @@ pub(super) fn review_access(
         may(&access.may_read),
         may(&access.may_delete)
     );
-    let mend = format!(
+    let hint = format!(
         "see that each of them had to; `{}` has every operation, CloudTrail what went past Holdfast",
         commands::AUDIT_LIST_MONTH
     );
-    Some(Finding::new(Severity::Info, company, FindingCode::AccessReview, why, mend))
+    Some(Finding::new(Severity::Info, company, FindingCode::AccessReview, why, hint))
 }
 
 fn count_by_actor<'e>(events: impl Iterator<Item = &'e AuditEvent>) -> String {

@@ -125,7 +125,10 @@ fn what_no_function_judges_is_judged_by_its_own_points() {
         (HealthState::Critical, Some(33 * 3600))
     );
     let [found] = &told.findings[..] else { panic!("{:?}", told.findings) };
-    assert_eq!((found.code.as_str(), found.hint.as_str()), ("backup-stale", "run `holdfast dump shop`"));
+    assert_eq!(
+        (found.code.as_str(), found.hint.as_str()),
+        ("backup-stale", "run `holdfast dump shop`")
+    );
     assert_eq!(told.page.assets[0].asset, "shop", "the worst stands first");
 }
 

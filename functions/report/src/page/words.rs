@@ -98,8 +98,8 @@ pub(crate) fn quota_finding(company: &str, quota: &QuotaUsage, at_most: bool) ->
         format_size(quota.bytes),
         format_size(quota.quota)
     );
-    let mend = "let older points go sooner, move them to a colder class, or raise costs.quota";
-    Some(Finding::new(severity, company, FindingCode::QuotaExceeded, why, mend))
+    let hint = "let older points go sooner, move them to a colder class, or raise costs.quota";
+    Some(Finding::new(severity, company, FindingCode::QuotaExceeded, why, hint))
 }
 
 /// A month that costs more than its budget, or will.
@@ -120,12 +120,12 @@ pub(crate) fn budget_finding(company: &str, costs: &CostSummary) -> Option<Findi
     } else {
         return None;
     };
-    let mend = if costs.total.at_most {
+    let hint = if costs.total.at_most {
         "write costs.snapshot_change for a truer figure; then keep fewer points, or raise costs.monthly_budget"
     } else {
         "keep fewer points, move them to a colder class, or raise costs.monthly_budget"
     };
-    Some(Finding::new(Severity::Warning, company, FindingCode::OverBudget, why, mend))
+    Some(Finding::new(Severity::Warning, company, FindingCode::OverBudget, why, hint))
 }
 
 /// Too many backups failed.
@@ -139,8 +139,8 @@ pub(crate) fn success_rate_finding(company: &str, success: &SuccessRate) -> Opti
         rate * 100.0,
         success.alert * 100.0
     );
-    let mend = format!("{} and see what failed", commands::run(commands::AUDIT_LIST));
-    Some(Finding::new(Severity::Warning, company, FindingCode::SuccessRate, why, mend))
+    let hint = format!("{} and see what failed", commands::run(commands::AUDIT_LIST));
+    Some(Finding::new(Severity::Warning, company, FindingCode::SuccessRate, why, hint))
 }
 
 /// The storage report, line by line.

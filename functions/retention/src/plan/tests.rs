@@ -465,7 +465,7 @@ fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
             assert!(there <= 5, "{there} copies lie there");
         }
     }
-    // The key is mended: the next day's is copied, then those before it, and the failed ones go.
+    // The key is fixed: the next day's is copied, then those before it, and the failed ones go.
     now += SignedDuration::from_hours(24);
     day(&mut seen, now);
     for _ in 0..4 {

@@ -178,11 +178,11 @@ fn a_demand_for_what_is_not_there_is_refused_whole() {
 fn what_can_not_be_seen_gets_no_snapshot_and_is_said() {
     let policy = parse_policy(POLICY);
     let mut world = Inventory::default();
-    let mend = "allow this action in the role that made the call".into();
+    let hint = "allow this action in the role that made the call".into();
     world.errors.push(shared::catalog::ObservationError {
         location: Location::home_from_policy(&policy),
         message: "describe DB instances: AccessDenied".into(),
-        hint: mend,
+        hint,
     });
     insta::assert_snapshot!(format_plan(&plan(&policy, &world, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 observation-failed: describe DB instances: AccessDenied; allow this action in the role that made the call");
     let empty = home_inventory(&policy, vec![], vec![]);

@@ -391,7 +391,7 @@ async fn finish_audited_run(directory: &str, dry_run: bool, host: bool) -> RunRe
         "a",
         FindingCode::BackupStale,
         "why",
-        "mend",
+        "fix",
     ));
     finish_run(&world, report, RunTimer::start(&aws, &RunRequest::full_run())).await
 }
@@ -433,9 +433,9 @@ async fn what_can_not_be_recorded_is_a_critical_finding_of_the_run() {
         found.map(|f| (f.severity, f.asset.clone(), f.message.clone(), f.hint.clone()))
     };
     let report = finish_audited_run(&file.display().to_string(), false, true).await;
-    let (severity, asset, _, mend) = found(&report).expect("a finding");
+    let (severity, asset, _, hint) = found(&report).expect("a finding");
     assert_eq!((severity, asset.as_str()), (Severity::Critical, "audit"));
-    assert!(report.failed && mend.contains("directory"), "{mend}");
+    assert!(report.failed && hint.contains("directory"), "{hint}");
     // In a Lambda a directory would be gone with its environment.
     let report = finish_audited_run(&root.path().display().to_string(), false, false).await;
     assert!(found(&report).is_some_and(|f| f.3.contains("bucket")));

@@ -85,7 +85,7 @@ async fn a_value_is_put_whole() {
 }
 
 #[tokio::test]
-async fn values_that_are_refused_are_an_error_with_a_mend() {
+async fn values_that_are_refused_are_an_error_with_a_hint() {
     let denied =
         mock!(Client::put_metric_data).then_http_response(|| error_response(403, "AccessDenied"));
     let error = mock_cloudwatch(&[&denied])

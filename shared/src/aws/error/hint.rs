@@ -5,7 +5,7 @@ use super::OperationErrorKind;
 /// What to do about an error code of AWS or of an S3-compatible store, where the code alone says it.
 pub(super) fn hint_for_code(code: &str) -> Option<&'static str> {
     Some(match code {
-        // Who asks is not known, or not any more: no permission mends that.
+        // Who asks is not known, or not any more: no permission fixes that.
         "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired" => {
             "the session of these credentials is over: log in again, or write new ones into the environment"
         }

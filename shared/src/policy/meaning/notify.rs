@@ -31,10 +31,10 @@ pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
         check_route(policy, route, &format!("/notify/routes/{i}"), say);
     }
     if !notify.routes.iter().any(is_for_failures) {
-        let mend = "write a route without `of` and `events`, or with `events: [failure]`";
+        let hint = "write a route without `of` and `events`, or with `events: [failure]`";
         say(
             "/notify/routes".into(),
-            format!("no route is for failures, so nobody would hear of one: {mend}"),
+            format!("no route is for failures, so nobody would hear of one: {hint}"),
         );
     }
     for (i, step) in notify.escalation.iter().enumerate() {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_in_who_is_told_is_found_with_its_place_and_the_mend() {
+    fn every_fault_in_who_is_told_is_found_with_its_place_and_the_hint() {
         let said = policy_errors(
             r#"  channels:
     both: { slack: { env: S }, http: "https://a.example" }

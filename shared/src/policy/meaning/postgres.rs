@@ -347,7 +347,7 @@ mod tests {
         ] {
             let said = parse(one, two);
             assert!(
-                said.contains("postgres.two.stored: \"one\" puts its dumps"),
+                said.contains("postgres.two.storage: \"one\" puts its dumps"),
                 "{one} {two}: {said}"
             );
         }

@@ -98,7 +98,7 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         (
             database_group("select: { identifiers: [orders-*] }"),
             "select.identifiers[0]",
-            "write it under like",
+            "write it under include",
         ),
         (
             database_group("select: { identifiers: orders }"),
@@ -185,13 +185,13 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         (
             snapshot("daily: { cron: \"0 2 * * *\", keep: { for: 7d } }"),
             "daily.cron",
-            "write it inside \"when\"",
+            "write it inside \"schedule\"",
         ),
         (snapshot("Daily: { keep: { for: 7d } }"), "fleet.snapshots", "such as \"daily\""),
         (when("\"0 2 * * *\""), "daily.schedule", "of: cron, time_zone"),
-        (when("{ cron: \"@daily\" }"), "when.cron", "\"0 2 * * *\""),
-        (when("{ cron: \"cron(0 3 * * ? *)\" }"), "when.cron", "\"0 3 * * *\""),
-        (when("{ cron: \"0 0 31 2 *\" }"), "when.cron", "it never comes"),
+        (when("{ cron: \"@daily\" }"), "schedule.cron", "\"0 2 * * *\""),
+        (when("{ cron: \"cron(0 3 * * ? *)\" }"), "schedule.cron", "\"0 3 * * *\""),
+        (when("{ cron: \"0 0 31 2 *\" }"), "schedule.cron", "it never comes"),
         (keep("7d"), "daily.keep", "of: for, newest, hourly"),
         (keep("{ for: 35 days }"), "keep.for", "such as \"35d\""),
         (keep("{ daily: \"7\" }"), "keep.daily", "write it without quotes"),

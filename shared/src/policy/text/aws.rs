@@ -147,7 +147,7 @@ pub(in crate::policy) fn check_endpoint(s: &str, bucket: Option<&str>) -> Result
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html#RDS_Limits.Constraints>
 pub(in crate::policy) fn check_db_identifier(s: &str) -> Result<(), String> {
     if s.contains(['*', '?']) {
-        return Err(format!("\"{s}\" is a pattern: write it under like"));
+        return Err(format!("\"{s}\" is a pattern: write it under include"));
     }
     if let Some(id) = s.strip_prefix("arn:").and_then(|arn| arn.rsplit(':').next()) {
         return Err(format!("this is an ARN: write the identifier alone, \"{id}\""));
@@ -222,7 +222,7 @@ mod tests {
         for (bad, said) in [
             ("Orders", "write \"orders\""),
             ("t--a", "can't be an identifier"),
-            ("orders-*", "under like"),
+            ("orders-*", "under include"),
             ("arn:aws:rds:eu-west-1:111122223333:db:orders", "alone, \"orders\""),
             ("", "can't be"),
         ] {

@@ -53,10 +53,10 @@ fn a_short_report_is_told_whole_the_most_pressing_first() {
         "b",
         FindingCode::BackupDeferred,
         "why",
-        "mend",
+        "fix",
     ));
     report.push_finding(
-        Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "why", "mend")
+        Finding::new(Severity::Critical, "a", FindingCode::BackupStale, "why", "fix")
             .in_group("main"),
     );
     report.outcomes = vec![
@@ -81,14 +81,14 @@ fn a_short_report_is_told_whole_the_most_pressing_first() {
           "group": "main",
           "code": "backup-stale",
           "message": "why",
-          "hint": "mend"
+          "hint": "fix"
         },
         {
           "severity": "warning",
           "asset": "b",
           "code": "backup-deferred",
           "message": "why",
-          "hint": "mend"
+          "hint": "fix"
         }
       ],
       "outcomes": [
@@ -170,7 +170,7 @@ fn one_endless_text_pushes_nothing_else_out() {
         "b",
         FindingCode::BackupStale,
         "why",
-        "mend",
+        "fix",
     ));
     report.outcomes =
         vec![sample_outcome("z", StepResult::Failed(page.clone()), Some(sample_artifact(&page)))];

@@ -83,9 +83,9 @@ fn everything_that_was_seen_is_served_with_its_age_now() {
     holdfast_findings{policy="acme",severity="info"} 0
     holdfast_findings{policy="acme",severity="warning"} 0
     holdfast_health{policy="acme"} 1
-    holdfast_last_look_timestamp_seconds{policy="acme"} 1795176000
-    holdfast_look_duration_seconds{policy="acme"} 1.5
-    holdfast_look_success{policy="acme"} 1
+    holdfast_last_refresh_timestamp_seconds{policy="acme"} 1795176000
+    holdfast_refresh_duration_seconds{policy="acme"} 1.5
+    holdfast_refresh_success{policy="acme"} 1
     holdfast_unprotected_databases{policy="acme"} 0
     "#);
 }

@@ -147,7 +147,10 @@ fn a_point_under_a_key_that_can_not_decrypt_is_none() {
     let mut facts = observed_points(&policy, vec![newest.clone()]);
     add_copy(&mut facts.rds, "us-east-1", &newest);
     facts.keys.insert(dr.into(), Err(OperationError::from_message("describe key", "AccessDenied")));
-    assert_eq!(finding_codes(&plan(&policy, &facts, parse_time(NOW))), "warning kms-key-not-readable");
+    assert_eq!(
+        finding_codes(&plan(&policy, &facts, parse_time(NOW))),
+        "warning kms-key-not-readable"
+    );
 }
 
 #[test]
@@ -212,7 +215,7 @@ fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
         "warning quota-exceeded: the policy will hold 35 manual snapshots and others 70: on 2026-12-20 the 100 that are allowed are used up"
     );
     assert!(
-        judged(96, 100).starts_with("critical quota: the policy will hold 35"),
+        judged(96, 100).starts_with("critical quota-exceeded: the policy will hold 35"),
         "{}",
         judged(96, 100)
     );

@@ -79,7 +79,7 @@ fn a_host_where_all_is_well_has_no_finding_and_all_its_values() {
 }
 
 #[test]
-fn every_fault_of_a_host_is_found_with_its_mend() {
+fn every_fault_of_a_host_is_found_with_its_hint() {
     type AssetChange = fn(&mut ObjectAsset);
     let table: &[(&str, AssetChange)] = &[
         ("nothing there", |s| s.newest.clear()),

@@ -1,4 +1,4 @@
-//! Automated backups: what differs, what is mended, and the restore window.
+//! Automated backups: what differs, what is fixed, and the restore window.
 
 use super::*;
 use shared::catalog::DatabaseKind::{self, Cluster, Instance};
@@ -67,7 +67,7 @@ fn difference_lines(drift: &str) -> String {
 }
 
 #[test]
-fn a_difference_is_told_with_the_command_that_mends_it_and_nothing_is_changed() {
+fn a_difference_is_told_with_the_command_that_fixes_it_and_nothing_is_changed() {
     insta::assert_snapshot!(difference_lines("report"), @r#"
     as it should be
       fine
@@ -95,7 +95,7 @@ fn a_difference_is_told_with_the_command_that_mends_it_and_nothing_is_changed() 
 }
 
 #[test]
-fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_backups() {
+fn enforced_settings_are_fixed_but_never_across_zero_and_never_by_deleting_backups() {
     let steps = difference_lines("enforce");
     let steps: Vec<_> =
         steps.lines().filter(|l| !l.starts_with("  ") || l.starts_with("  set ")).collect();
@@ -117,7 +117,7 @@ fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_back
 }
 
 #[test]
-fn a_mend_holds_the_whole_change_and_no_zero() {
+fn a_hint_holds_the_whole_change_and_no_zero() {
     let policy = policy_with_backups(
         "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], on_drift: enforce",
     );

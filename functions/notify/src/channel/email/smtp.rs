@@ -120,7 +120,7 @@ impl SmtpSession<'_> {
     }
 
     /// A login that is refused is refused for good, like all that the server answers with 5xx; a certificate that does not
-    /// fit may be mended while we wait.
+    /// fit may be fixed while we wait.
     fn to_delivery_error(&self, e: &lettre::transport::smtp::Error) -> DeliveryError {
         let said =
             redact_response(e.to_string().as_bytes(), &self.secrets.iter().collect::<Vec<_>>());

@@ -46,10 +46,10 @@ fn what_aws_refuses_for_a_while_is_tried_again_and_what_it_denies_is_not() {
         (OperationErrorKind::Missing, Some("NotFound"), true),
     ];
     for (kind, code, permanent) in table {
-        let mut e = OperationError::with_hint(kind, "publish", "why", "mend");
+        let mut e = OperationError::with_hint(kind, "publish", "why", "fix");
         e.code = code.map(str::to_owned);
         let refused = DeliveryError::from_aws(&e);
         assert_eq!(refused.permanent, permanent, "{kind:?} {code:?}");
-        assert_eq!(refused.why, "publish: why; mend");
+        assert_eq!(refused.why, "publish: why; fix");
     }
 }

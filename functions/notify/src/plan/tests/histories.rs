@@ -1,4 +1,4 @@
-//! Opened, worse, still open, mended: each told once, to whom it concerns.
+//! Opened, worse, still open, fixed: each told once, to whom it concerns.
 
 use super::*;
 use crate::heard::{AlarmEvent, InvocationFailure, TruncatedCounts, VerificationEvent};
@@ -71,7 +71,7 @@ fn doubled_late_and_narrow_reports_do_nothing() {
     };
     assert_eq!(h.message_lines(time_of_day("00:15"), &[report(), report()]).len(), 2);
     assert!(h.message_lines(time_of_day("00:16"), &[report()]).is_empty());
-    assert_eq!(h.freshness_run("00:30", vec![]).len(), 2, "mended");
+    assert_eq!(h.freshness_run("00:30", vec![]).len(), 2, "fixed");
     assert!(h.message_lines(time_of_day("00:31"), &[report()]).is_empty(), "heard twice, and late");
     let late = report_event(reported_run(
         "freshness",
@@ -87,7 +87,7 @@ fn doubled_late_and_narrow_reports_do_nothing() {
     narrow.complete = false;
     assert!(
         h.message_lines(time_of_day("00:50"), &[report_event(narrow)]).is_empty(),
-        "who looked at a part can't say it is mended"
+        "who looked at a part can't say it is fixed"
     );
     let mut full = reported_run("freshness", time_of_day("00:55"), vec![]);
     full.omitted = Some(TruncatedCounts { findings: 1, ..TruncatedCounts::default() });
@@ -132,7 +132,7 @@ fn a_run_that_took_an_hour_speaks_of_its_end() {
 }
 
 #[test]
-fn a_problem_that_comes_and_goes_is_mended_only_when_it_stays_away() {
+fn a_problem_that_comes_and_goes_is_fixed_only_when_it_stays_away() {
     let mut h = NotifyHistory::new();
     let mut told = Vec::new();
     for minute in 0..58 {
@@ -140,7 +140,7 @@ fn a_problem_that_comes_and_goes_is_mended_only_when_it_stays_away() {
         told.extend(h.freshness_run(&format!("00:{minute:02}"), findings));
     }
     let pager: Vec<_> = told.iter().filter(|t| t.starts_with("pager")).collect();
-    assert_eq!(pager.len(), 5, "opened, mended, opened, mended, opened: {pager:?}");
+    assert_eq!(pager.len(), 5, "opened, fixed, opened, fixed, opened: {pager:?}");
     assert!(h.freshness_run("01:10", vec![]).is_empty(), "away for 13 minutes");
     let end = h.freshness_run("01:28", vec![]);
     assert!(end.contains(&"pager resolved after 57m: orders: stale".to_owned()), "{end:?}");

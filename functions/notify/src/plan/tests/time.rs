@@ -61,7 +61,10 @@ fn a_function_that_says_nothing_is_told_and_no_sign_of_life_is_given() {
     assert!(!beats(&h, "00:18") && beats(&h, "00:20"));
     assert!(h.message_lines(time_of_day("01:00"), &[]).is_empty());
     let told = h.message_lines(time_of_day("01:05"), &[]);
-    assert!(told.contains(&"pager critical: function/freshness: missing-heartbeat".to_owned()), "{told:?}");
+    assert!(
+        told.contains(&"pager critical: function/freshness: missing-heartbeat".to_owned()),
+        "{told:?}"
+    );
     assert!(!beats(&h, "01:05"));
     assert_eq!(h.freshness_run("01:10", vec![]).len(), 2, "it is back");
     assert!(beats(&h, "01:10"));
