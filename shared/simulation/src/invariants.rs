@@ -160,19 +160,19 @@ impl Checks {
             return;
         }
         let to = crate::world::without_roles(to);
-        let key = (policy.owner.clone(), to.clone(), copy.source.clone());
+        let key = (policy.owner.clone(), to.clone(), copy.source_arn.clone());
         let again = self.remade.get(&key).copied().unwrap_or(0);
         self.expect(again <= MAX_REMADE_COPIES, world.now, "no-copies-for-nothing", || {
             format!(
                 "{} is copied to {to} once more, after {again} good copies were deleted",
-                copy.source
+                copy.source_arn
             )
         });
         let mut all = world.locations.values().flat_map(|f| &f.points);
-        let source = all.find(|p| p.arn == copy.source);
+        let source = all.find(|p| p.arn == copy.source_arn);
         let ours = source.is_none_or(|p| p.automated || p.is_owned_by(&policy.owner));
         self.expect(ours, world.now, "own-points-only", || {
-            format!("{} is copied and is not of {}", copy.source, policy.owner)
+            format!("{} is copied and is not of {}", copy.source_arn, policy.owner)
         });
     }
 }

@@ -254,7 +254,7 @@ impl Simulation {
         for group in groups {
             for database in group.databases.named() {
                 let at = self.world.now + SignedDuration::from_hours(self.random.between(-50, 50));
-                self.world.plant_dump(&store_address(&group.stored), database, at);
+                self.world.plant_dump(&store_address(&group.storage), database, at);
             }
         }
     }

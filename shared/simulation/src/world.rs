@@ -213,9 +213,9 @@ impl World {
             let bare = without_roles(location);
             if view.unobserved.contains(&bare) {
                 inventory.errors.push(ObservationError {
-                    place: location.clone(),
-                    why: "timed out".into(),
-                    mend: "look at the network".into(),
+                    location: location.clone(),
+                    message: "timed out".into(),
+                    hint: "look at the network".into(),
                 });
                 continue;
             }

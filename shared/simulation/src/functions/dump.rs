@@ -117,7 +117,7 @@ impl RunContext<'_> {
         reason: String,
         run: &mut FunctionRun,
     ) -> bool {
-        let home = store_address(&group.stored);
+        let home = store_address(&group.storage);
         let second = |to: usize| group.copies.get(to).map(store_address).unwrap_or_default();
         let (kind, at, id) = match action {
             DumpAction::Create(t) => (CallKind::Create, home.clone(), t.reason.to_string()),
@@ -229,7 +229,7 @@ fn take_dump(
         }
     }
     let template =
-        place::key_template_for(&group.stored, group, rule).map_err(|_| Refusal::Store)?;
+        place::key_template_for(&group.storage, group, rule).map_err(|_| Refusal::Store)?;
     let table = take.table.as_deref().unwrap_or_default();
     let run = format!("{:x}", world.now.as_second());
     let keys =
@@ -244,7 +244,7 @@ fn take_dump(
             table: take.table.as_deref(),
             key: &key,
             is_narrowed: !rule.is_whole() && rule.format != DumpFormat::Csv,
-            deduplicate: rule.deduplicate,
+            deduplicate: rule.skip_unchanged,
         };
         match world.take_dump(home, &order) {
             Err(Refusal::Exists) => {}

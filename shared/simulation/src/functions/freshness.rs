@@ -39,7 +39,7 @@ impl RunContext<'_> {
         facts.object_assets = observe_dumps(self.world, &policy.policy, trouble.stores_unobserved);
         if trouble.stores_unobserved && !facts.object_assets.is_empty() {
             let (place, why) = (policy.home(), "timed out".to_owned());
-            facts.observation_errors.push(ObservationError { place, why, mend: String::new() });
+            facts.observation_errors.push(ObservationError { location: place, message: why, hint: String::new() });
         }
         let listed_at = trouble.stale.map(|lag| self.world.now - lag);
         let view = crate::world::View {
@@ -79,7 +79,7 @@ fn quotas_of(location: &RdsLocation) -> SnapshotQuotas {
 fn observe_dumps(world: &World, policy: &Policy, unobserved: bool) -> Vec<ObjectAsset> {
     let mut known: BTreeMap<&Name, Vec<String>> = BTreeMap::new();
     for (name, group) in policy.postgres.iter().filter(|(_, g)| g.databases.is_all()) {
-        let store = world.stores.get(&store_address(&group.stored));
+        let store = world.stores.get(&store_address(&group.storage));
         let there = store.into_iter().flat_map(|s| s.backups.keys());
         known.insert(name, there.filter(|d| group.has_database(d)).cloned().collect());
     }

@@ -63,8 +63,8 @@ impl Notifier {
         let report = ReportedRun {
             function: function.name().to_owned(),
             policy: policy.policy.company.to_string(),
-            run: format!("{}-{}", function.name(), self.runs),
-            at: now,
+            run_id: format!("{}-{}", function.name(), self.runs),
+            started_at: now,
             seconds: 1.0,
             complete: run.findings.iter().all(|f| f.code != shared::plan::FindingCode::ObservationFailed),
             dry_run: false,
@@ -106,7 +106,7 @@ fn reported_asset(asset: &AssetStatus) -> ReportedAsset {
     ReportedAsset {
         asset: asset.asset.clone(),
         group: asset.group.clone(),
-        newest: asset.newest.clone(),
+        newest_point: asset.newest_point.clone(),
         age_seconds: asset.age_seconds,
         max_age_seconds: asset.max_age_seconds,
         coverage: Some(asset.coverage),

@@ -90,7 +90,7 @@ impl<'d> Deletion<'d> {
         let group = self.group?;
         self.point.reasons().into_iter().find_map(|reason| {
             let rule = group.snapshots.iter().find(|(r, _)| r.as_str() == reason);
-            let due = owed(self.policy, rule?.1.when.as_ref()?, self.now)?;
+            let due = owed(self.policy, rule?.1.schedule.as_ref()?, self.now)?;
             let made = self.lineage(&self.home).any(|p| {
                 counts(p, &self.policy.owner)
                     && p.has_reason(reason)

@@ -71,7 +71,7 @@ impl Checks {
         self.expect(!rows.is_empty(), world.now, "every-asset-has-a-row", || {
             format!("{id} has none")
         });
-        let is_bad = |bad: Severity| rows.iter().any(|r| r.worst >= Some(bad));
+        let is_bad = |bad: Severity| rows.iter().any(|r| r.max_severity >= Some(bad));
         let home = policy.home();
         let newest = newest_of(world, &home, database, now, |p| !p.tags.transfer);
         let is_young =
@@ -80,7 +80,7 @@ impl Checks {
             let stale = newest.is_none_or(|t| now.duration_since(t) > most)
                 && !(newest.is_none() && is_young(most));
             self.expect(!stale || is_bad(Severity::Critical), world.now, "stale-is-critical", || {
-                format!("{id} has its newest data of {newest:?} and may have it {most:?} old, and is {:?}", rows[0].worst)
+                format!("{id} has its newest data of {newest:?} and may have it {most:?} old, and is {:?}", rows[0].max_severity)
             });
         }
         for rule in &group.copies {

@@ -141,7 +141,7 @@ impl World {
             id: id.clone(),
             database: database.id.clone(),
             resource_id: database.resource_id.clone(),
-            family: database.family,
+            kind: database.family,
             automated: false,
             state: RecoveryPointState::Good,
             data_time: Some(self.now),

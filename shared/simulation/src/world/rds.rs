@@ -121,7 +121,7 @@ impl World {
             id: id.to_owned(),
             database: database.id.clone(),
             resource_id: database.resource_id.clone(),
-            family: database.family,
+            kind: database.family,
             automated: false,
             state: RecoveryPointState::InFlight,
             data_time: None,
@@ -166,7 +166,7 @@ impl World {
         order: &SnapshotCopyRequest,
     ) -> Result<(), Refusal> {
         let source =
-            self.locations.values().flat_map(|f| &f.points).find(|p| p.arn == order.source);
+            self.locations.values().flat_map(|f| &f.points).find(|p| p.arn == order.source_arn);
         let source = source.cloned().ok_or(Refusal::Missing)?;
         if !source.is_complete() {
             return Err(Refusal::Busy);
