@@ -261,7 +261,7 @@ class World:
         answer = self.invoke(function)
         run = until(f"the log of {function}", lambda: [each for each in ended() if each not in before])[-1]
         lines = [line for line in self.logged(function) if line.get("span", {}).get("run") == run]
-        return answer, [line for line in lines if "what" in line and "asset" in line]
+        return answer, [line for line in lines if "code" in line and "asset" in line]
 
     def listener(self) -> str:
         """A queue that hears what the topic of failures is told; returns its URL."""

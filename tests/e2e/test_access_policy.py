@@ -12,7 +12,8 @@ from world.stack import ACCOUNT
 
 VAULT, COPIES = "acme-vault", "acme-copies"
 ROLE = "acme-reader"
-WORDS = {"plain-http-allowed", "mfa-not-required", "read-access", "delete-access", "public-access", "key-age", "session-too-long", "access-not-readable"}
+WORDS = {"plain-http-allowed", "mfa-not-required", "read-access", "delete-access", "public-access", "key-age",
+         "session-too-long", "access-not-readable"}
 
 
 def rotating(world: World) -> Any:

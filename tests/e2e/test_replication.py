@@ -111,7 +111,7 @@ def test_one_missing_object_is_tolerated_and_named_with_its_lag(world):
 def test_more_missing_objects_than_are_tolerated_are_counted(world):
     with replica_lacks(world, list(world.objects(MEDIA))[10:16]):
         found = named(world)
-        assert "6 of 39 objects" in found["replica-incomplete"] and "6 missing" in found["database-missing"]
+        assert "6 of 39 objects" in found["replica-incomplete"] and "6 missing" in found["replica-incomplete"]
         assert "replication-lag" in found
         assert world.metric("ReplicationMissing", Group="media")[-1] == 6
 

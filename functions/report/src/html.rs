@@ -117,7 +117,7 @@ fn render_recommendations(page: &StatusPageData) -> Markup {
     };
     markup! {
         section aria-labelledby="fixes" {
-            h2 #mends { "What to do" }
+            h2 #fixes { "What to do" }
             ol.mends {
                 @for hint in page.recommendations.iter().take(MAX_RECOMMENDATIONS) {
                     li {

@@ -220,7 +220,7 @@ fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
         judged(96, 100)
     );
     assert!(
-        judged(100, 100).starts_with("critical quota: all 100 manual snapshots are used"),
+        judged(100, 100).starts_with("critical quota-exceeded: all 100 manual snapshots are used"),
         "{}",
         judged(100, 100)
     );
