@@ -7,7 +7,7 @@ use crate::{
     policy::{CopyDestination, DatabaseGroup, Policy, RetentionRule, SnapshotCopyRule, text::Arn},
 };
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The rules of a group that copy into a place. They are one: what any of them wants is copied, and what any of them keeps
 /// stays there.
@@ -99,10 +99,12 @@ impl<'a> CopyComparison<'a, '_> {
                 .destination_points
                 .iter()
                 .filter(|c| is_own_copy(c, &owner) && c.is_complete() && c.has_reason(reason));
-            let mut times: BTreeMap<&str, Timestamp> =
+            // An ARN is a name, and names are used again: a snapshot that was deleted and taken anew for its slot has other
+            // data than the copy of the first one, and both count, as they do where they lie.
+            let mut times: BTreeSet<(&str, Timestamp)> =
                 copies.filter_map(|c| Some((c.tags.copy_of.as_deref()?, c.data_time?))).collect();
             times.extend(sources.iter().filter_map(|p| Some((p.arn.as_str(), p.data_time?))));
-            let times: Vec<_> = times.into_iter().collect();
+            let times: Vec<_> = times.into_iter().map(|(arn, at)| ((arn, at), at)).collect();
             let mut whys: Vec<_> =
                 rules.iter().map(|keep| reasons_to_keep(&times, keep, now)).collect();
             for source in sources {
@@ -111,7 +113,8 @@ impl<'a> CopyComparison<'a, '_> {
                     keep_reasons: Vec::new(),
                     status: self.copy_status(source, &owner),
                 });
-                let why = whys.iter_mut().filter_map(|why| why.remove(source.arn.as_str()));
+                let key = source.data_time.map(|at| (source.arn.as_str(), at));
+                let why = whys.iter_mut().filter_map(|why| why.remove(&key?));
                 sent.keep_reasons.extend(why.flatten());
             }
         }

@@ -7,6 +7,10 @@ use jiff::{
     civil::DateTime,
     tz::{AmbiguousOffset, TimeZone},
 };
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+};
 
 /// A policy's schedule, ready to be asked.
 ///
@@ -15,10 +19,25 @@ use jiff::{
 /// goes back) is due when it comes first. Wall-clock times that move to the same moment are one slot.
 #[derive(Clone, Debug)]
 pub struct CronSchedule {
-    /// The fields, read in UTC, where every wall-clock time exists once; the zone comes after.
-    cron: Crontab,
-    zone: TimeZone,
+    /// The fields as they are written.
+    fields: String,
+    /// The same read in UTC, where every wall-clock time exists once; the zone comes after. Read when it is asked for.
+    cron: OnceCell<Crontab>,
+    zone_name: ZoneName,
+    zone: OnceCell<TimeZone>,
+    /// Fields and zone as they are written.
+    key: String,
 }
+
+thread_local! {
+    /// By schedule, times that follow each other.
+    static KNOWN_SLOTS: RefCell<BTreeMap<String, Vec<[Timestamp; 2]>>> =
+        const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Schedules, and slots of each, that are remembered at most.
+const MAX_KNOWN_SCHEDULES: usize = 128;
+const MAX_KNOWN_SLOTS: usize = 6;
 
 /// A scheduled backup has this long to be made before it counts as not made; one that is due more often has until the
 /// next one is due.
@@ -27,16 +46,51 @@ const SCHEDULE_GRACE_PERIOD: SignedDuration = SignedDuration::from_hours(6);
 impl CronSchedule {
     /// The schedule `schedule`, in its own time zone or in the policy's.
     ///
-    /// # Panics
-    /// If the cron fields were not checked, which those of a parsed policy are.
+    /// Its cron fields were checked with the policy.
     pub fn new(when: &ScheduleConfig, policy_zone: &ZoneName) -> Self {
-        let zone = when.time_zone.as_ref().unwrap_or(policy_zone).zone();
-        let cron = cronexpr::parse_crontab(&format!("{} UTC", when.cron));
-        Self { cron: cron.expect("cron was checked with the policy"), zone }
+        let name = when.time_zone.as_ref().unwrap_or(policy_zone);
+        let key = format!("{} {name}", when.cron);
+        Self {
+            fields: when.cron.to_string(),
+            cron: OnceCell::new(),
+            zone_name: name.clone(),
+            zone: OnceCell::new(),
+            key,
+        }
     }
 
     /// The newest time at or before `now` at which it was due: the slot that a recovery point belongs to.
     pub fn last_due(&self, now: Timestamp) -> Option<Timestamp> {
+        if let Some([last, _]) = self.known_slots(now) {
+            return Some(last);
+        }
+        let last = self.find_last_due(now)?;
+        if let Some(next) = self.slots_after(last).next() {
+            self.remember_slots([last, next]);
+        }
+        Some(last)
+    }
+
+    /// The slots around a time, where they were looked up before: a plan asks the same of every database.
+    fn known_slots(&self, now: Timestamp) -> Option<[Timestamp; 2]> {
+        KNOWN_SLOTS.with_borrow(|known| {
+            let slots = known.get(&self.key)?;
+            slots.iter().find(|[last, next]| *last <= now && now < *next).copied()
+        })
+    }
+
+    fn remember_slots(&self, around: [Timestamp; 2]) {
+        KNOWN_SLOTS.with_borrow_mut(|known| {
+            if known.len() >= MAX_KNOWN_SCHEDULES {
+                known.clear();
+            }
+            let slots = known.entry(self.key.clone()).or_default();
+            slots.truncate(MAX_KNOWN_SLOTS - 1);
+            slots.insert(0, around);
+        });
+    }
+
+    fn find_last_due(&self, now: Timestamp) -> Option<Timestamp> {
         // Look back over ever longer spans, so that an hourly schedule is answered from an hour and a yearly one from years.
         let longest = SignedDuration::from_hours(24 * 366 * 9);
         let mut span = SignedDuration::from_hours(2);
@@ -54,7 +108,7 @@ impl CronSchedule {
 
     /// The next time after `now`.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        self.slots_after(now).next()
+        self.known_slots(now).map(|[_, next]| next).or_else(|| self.slots_after(now).next())
     }
 
     /// The newest time that was due so long ago that its backup should be there: while there is none, backups are not
@@ -70,17 +124,28 @@ impl CronSchedule {
 
     /// The slots after `from`, in order, each once.
     fn slots_after(&self, from: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
-        let mut wall = self.zone.to_datetime(from);
+        let mut wall = self.zone().to_datetime(from);
         let mut last = from;
         std::iter::from_fn(move || {
             loop {
                 wall = self.next_wall_time(wall)?;
-                let at = resolve_wall_time(&self.zone, wall)?;
+                let at = resolve_wall_time(self.zone(), wall)?;
                 if at > last {
                     last = at;
                     return Some(at);
                 }
             }
+        })
+    }
+
+    fn zone(&self) -> &TimeZone {
+        self.zone.get_or_init(|| self.zone_name.zone())
+    }
+
+    fn crontab(&self) -> &Crontab {
+        self.cron.get_or_init(|| {
+            let cron = cronexpr::parse_crontab(&format!("{} UTC", self.fields));
+            cron.expect("cron was checked with the policy")
         })
     }
 
@@ -90,7 +155,7 @@ impl CronSchedule {
         // The parser gives up after four years; 29 February is eight years away around 2100.
         for _ in 0..3 {
             let start = TimeZone::UTC.to_timestamp(from).ok()?;
-            if let Ok(found) = self.cron.find_next(MakeTimestamp(start)) {
+            if let Ok(found) = self.crontab().find_next(MakeTimestamp(start)) {
                 return Some(found.datetime());
             }
             from = from.checked_add(Span::new().years(4)).ok()?;

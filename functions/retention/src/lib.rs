@@ -14,11 +14,13 @@ mod vault;
 
 pub use plan::{DeleteSnapshot, RetentionDecision, RetentionPlan, evaluate_points, plan};
 
+use jiff::Timestamp;
 use shared::{
-    catalog::RolePurpose,
+    catalog::{Inventory, RolePurpose},
     metrics::Metric,
     observe::{ObservationScope, observe_inventory},
     plan::ActionPlan,
+    policy::Policy,
     report::{RunReport, StepResult, dry_run_outcomes},
     request::RunRequest,
     run::{RunContext, execute_plan},
@@ -30,16 +32,32 @@ pub const NAME: &str = "retention";
 /// `DeleteDBSnapshot` calls at once.
 const MAX_CONCURRENT_DELETES: usize = 4;
 
+/// What one run does about snapshots: the plan, without what another account deletes itself and what is not due now.
+pub fn plan_snapshots(
+    policy: &Policy,
+    seen: &Inventory,
+    now: Timestamp,
+    dry_run: bool,
+) -> RetentionPlan {
+    let mut letting = plan(policy, seen, now);
+    vault::drop_foreign_steps(policy, &mut letting.plan);
+    if let Some(finding) = schedule::not_due_finding(policy, now) {
+        letting.retained += schedule::defer_steps(&mut letting.plan, dry_run);
+        letting.plan.findings.push(finding);
+    }
+    letting
+}
+
+/// Whether the policy's own schedule of retention lets a run delete now.
+pub fn is_due(policy: &Policy, now: Timestamp) -> bool {
+    schedule::not_due_finding(policy, now).is_none()
+}
+
 /// Looks, plans, acts and reports.
 pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let mut report = RunReport::new(NAME, world);
     let seen = observe_inventory(world, ObservationScope::Everywhere).await;
-    let mut letting = plan(world.policy, &seen, world.now);
-    vault::drop_foreign_steps(world.policy, &mut letting.plan);
-    if let Some(finding) = schedule::not_due_finding(world.policy, world.now) {
-        letting.retained += schedule::defer_steps(&mut letting.plan, world.dry_run);
-        report.push_finding(finding);
-    }
+    let mut letting = plan_snapshots(world.policy, &seen, world.now, world.dry_run);
     report.findings.extend(letting.plan.findings.iter().cloned());
     report.outcomes = execute_plan(world, &letting.plan, MAX_CONCURRENT_DELETES, async |delete| {
         world.aws.rds_for(&delete.at, RolePurpose::Delete).delete_snapshot(&delete.point).await?;

@@ -11,7 +11,7 @@ pub(super) use aws::{check_db_identifier, check_endpoint, known_region};
 use aws::{check_account, check_arn, check_bucket_name, check_region, check_store_region};
 use globset::{GlobBuilder, GlobMatcher};
 use jiff::{SignedDuration, civil::Time, tz::TimeZone};
-use std::{fmt, str::FromStr};
+use std::{cell::RefCell, collections::BTreeMap, fmt, str::FromStr};
 
 /// Declares a string type with a checked form.
 macro_rules! text {
@@ -259,10 +259,27 @@ impl BackupWindow {
     }
 }
 
+/// Compiled patterns that are remembered at most: policies have a few.
+const MAX_COMPILED_GLOBS: usize = 256;
+
+thread_local! {
+    static COMPILED: RefCell<BTreeMap<String, GlobMatcher>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 impl GlobPattern {
-    /// What matches it, whole identifiers only.
+    /// What matches it, whole identifiers only. Compiled once: every plan asks it of every database.
     pub fn matcher(&self) -> GlobMatcher {
-        parse_glob(&self.0).expect(ALREADY_CHECKED)
+        COMPILED.with_borrow_mut(|known| {
+            if let Some(matcher) = known.get(&self.0) {
+                return matcher.clone();
+            }
+            if known.len() >= MAX_COMPILED_GLOBS {
+                known.clear();
+            }
+            let matcher = parse_glob(&self.0).expect(ALREADY_CHECKED);
+            known.insert(self.0.clone(), matcher.clone());
+            matcher
+        })
     }
 }
 

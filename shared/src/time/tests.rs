@@ -196,7 +196,7 @@ proptest! {
         // No clock is moved at noon.
         let noon = |year| date(year, 5, 15).at(12, 0, 0, 0);
         let (from, to) = (noon(year), noon(year + 3));
-        let moment = |wall| resolve_wall_time(&schedule.zone, wall).expect("noon");
+        let moment = |wall| resolve_wall_time(schedule.zone(), wall).expect("noon");
         let due: Vec<Timestamp> =
             schedule.slots_after(moment(from)).take_while(|t| *t <= moment(to)).collect();
         let dates: Vec<Date> = from.date().series(Span::new().days(1))
@@ -204,7 +204,7 @@ proptest! {
             .filter(|d| days.contains_day(*d))
             .filter(|d| { let wall = d.at(hour, minute, 0, 0); wall > from && wall <= to })
             .collect();
-        let on: Vec<Date> = due.iter().map(|t| schedule.zone.to_datetime(*t).date()).collect();
+        let on: Vec<Date> = due.iter().map(|t| schedule.zone().to_datetime(*t).date()).collect();
         prop_assert_eq!(on, dates, "{} in {}", cron, zone);
         prop_assert!(due.is_sorted_by(|a, b| a < b));
     }

@@ -6,6 +6,7 @@ use shared::{
     catalog::{Location, PointsByDatabase, RdsDatabase, RecoveryPoint, RecoveryPointState},
     copies::{CopyCandidate, CopyComparison, CopyStatus},
     hints::{self, commands},
+    keep::reasons_to_keep,
     objective::{self, AgeObjective, newest_overdue_slot},
     observe::DatabaseSelection,
     plan::{FindingCode, Severity},
@@ -186,6 +187,11 @@ fn check_missed_schedules(
         let Some(when) = &rule.schedule else { continue };
         let Some(due) = newest_overdue_slot(when, zone, ctx.now) else { continue };
         if database.created.is_some_and(|at| at > due) {
+            continue;
+        }
+        // A rule may have let it go by now (a monthly snapshot that is kept for 15 days): that it is not there then tells
+        // nothing.
+        if reasons_to_keep(&[((), due)], &rule.keep, ctx.now).is_empty() {
             continue;
         }
         let owner = ctx.policy.owner();

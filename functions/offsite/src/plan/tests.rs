@@ -268,3 +268,26 @@ fn a_copy_at_home_for_the_transfer_keeps_its_own_option_group_and_its_copy_gets_
     // In one region RDS keeps the source's by itself.
     assert_eq!(given, [None, Some("oracle-tz-vault".to_owned())]);
 }
+
+#[test]
+fn a_snapshot_taken_anew_for_its_slot_hides_no_copy_of_the_first_one() {
+    let policy = parse_policy(&POLICY.replace("newest: 2", "weekly: 2"));
+    let (a, mut points) = daily_points(&policy, "acme-a", &["03", "10"]);
+    let mut world = home_inventory(&policy, vec![a], points.clone());
+    let first = plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW));
+    start_copies(&mut world, &first);
+    complete_in_flight(&mut world, parse_time(NOW), |_| true);
+    // The newer one is deleted by hand and taken again under its name, a week later; the copy of the first is still there,
+    // and that of the oldest week is not: two newer weeks are.
+    let oldest = points[0].arn.clone();
+    points[1].data_time = Some(parse_time("2026-11-19T20:00:00Z"));
+    let home = Location::home_from_policy(&policy);
+    world.locations.get_mut(&home).expect("home").points = points;
+    for fleet in world.locations.values_mut() {
+        fleet.points.retain(|p| p.tags.copy_of.as_ref() != Some(&oldest));
+    }
+    let copies = plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW));
+    let sources: Vec<_> = copies.plan.steps.iter().map(|s| s.action.to_string()).collect();
+    assert_eq!(sources.len(), 1, "only the newest week is copied: {sources:?}");
+    assert!(sources[0].contains("202611100200"), "{sources:?}");
+}
