@@ -14,7 +14,7 @@ use shared::{
     signing::{MinisignSigner, SigningAuthor},
 };
 use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
-use store::{
+use storage::{
     BackupManifest, BackupStore, DirectoryBackend, LegalHold, StoredBackup, TrustPolicy,
     UnchangedMarker, UploadOptions, beside, list_backups,
     manifest::{self, EncodingLayers, ManifestFormat},
@@ -130,7 +130,7 @@ fn sample_manifest(
     bytes: &[u8],
     owner: &str,
 ) -> BackupManifest {
-    let digest = archive::HashingReader::new(bytes).finish_digest().expect("memory");
+    let digest = codec::HashingReader::new(bytes).finish_digest().expect("memory");
     let data_time = slot + SignedDuration::from_mins(1);
     BackupManifest {
         holdfast: manifest::MANIFEST_VERSION,

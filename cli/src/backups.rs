@@ -8,7 +8,7 @@ use shared::{
     secret::SecretResolver,
 };
 use std::collections::BTreeSet;
-use store::{
+use storage::{
     BackupManifest, StoredBackup,
     place::{OpenStore, open_all},
 };

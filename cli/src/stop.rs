@@ -108,13 +108,13 @@ impl CommandError {
     }
 
     /// A dump that may not be restored as it lies there. Damage is damage; what nobody vouches for is the command's to ask for.
-    pub(crate) fn dump(e: &store::StoreError) -> anyhow::Error {
+    pub(crate) fn dump(e: &storage::StoreError) -> anyhow::Error {
         let exit = match e.kind {
-            store::StoreErrorKind::Untrusted => CommandExit::UsageError,
-            store::StoreErrorKind::Denied | store::StoreErrorKind::Unreachable => {
+            storage::StoreErrorKind::Untrusted => CommandExit::UsageError,
+            storage::StoreErrorKind::Denied | storage::StoreErrorKind::Unreachable => {
                 CommandExit::Unreachable
             }
-            store::StoreErrorKind::Archived => CommandExit::TimedOut,
+            storage::StoreErrorKind::Archived => CommandExit::TimedOut,
             _ => CommandExit::Failed,
         };
         Self { exit, message: format!("{e}; {}", e.hint) }.into()
@@ -179,7 +179,7 @@ mod tests {
             location: "p.yaml".into(),
             faults: shared::policy::PolicyErrors(vec![]),
         };
-        let fault = |kind| store::StoreError::new(kind, "restore x", "no", "look");
+        let fault = |kind| storage::StoreError::new(kind, "restore x", "no", "look");
         let thaw =
             restore::RestoreError::new(restore::RestoreErrorKind::Cold, "read x", "no", "thaw it");
         let table = [
@@ -197,11 +197,11 @@ mod tests {
                 CommandError::from_policy_error(&unreadable(Some(OperationErrorKind::Unreachable))),
                 3,
             ),
-            (CommandError::dump(&fault(store::StoreErrorKind::Damaged)), 1),
-            (CommandError::dump(&fault(store::StoreErrorKind::Missing)), 1),
-            (CommandError::dump(&fault(store::StoreErrorKind::Denied)), 3),
-            (CommandError::dump(&fault(store::StoreErrorKind::Untrusted)), 64),
-            (CommandError::dump(&fault(store::StoreErrorKind::Archived)), 75),
+            (CommandError::dump(&fault(storage::StoreErrorKind::Damaged)), 1),
+            (CommandError::dump(&fault(storage::StoreErrorKind::Missing)), 1),
+            (CommandError::dump(&fault(storage::StoreErrorKind::Denied)), 3),
+            (CommandError::dump(&fault(storage::StoreErrorKind::Untrusted)), 64),
+            (CommandError::dump(&fault(storage::StoreErrorKind::Archived)), 75),
             (CommandError::from_restore_error(&thaw), 75),
             (anyhow::anyhow!("disk full"), 1),
         ];

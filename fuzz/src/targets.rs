@@ -1,6 +1,6 @@
 //! The parsers of bytes from outside, and the good inputs that fuzzing starts from.
 
-use archive::{
+use codec::{
     ArchiveDecoder, CompressionFormat, DecryptionKeys, EncodingLayers, EncryptionFormat,
     KeyDerivation, detect_layers,
 };
@@ -9,7 +9,7 @@ use std::{
     io::{self, Read},
     sync::LazyLock,
 };
-use store::{BackupManifest, KeyTemplate, KnownNames};
+use storage::{BackupManifest, KeyTemplate, KnownNames};
 
 /// A parser and what it is tried with.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +35,13 @@ pub const ALL_TARGETS: &[FuzzTarget] = &[
     },
     FuzzTarget {
         name: "unchanged",
-        parse: parse_json::<store::UnchangedMarker>,
+        parse: parse_json::<storage::UnchangedMarker>,
         seeds: unchanged_marker_seeds,
         words: JSON_TOKENS,
     },
     FuzzTarget {
         name: "hold",
-        parse: parse_json::<store::LegalHold>,
+        parse: parse_json::<storage::LegalHold>,
         seeds: legal_hold_seeds,
         words: JSON_TOKENS,
     },
@@ -365,7 +365,7 @@ fn manifest_seeds() -> Vec<Vec<u8>> {
     let slot = "2026-11-20T02:00:00Z".parse().expect("a time");
     let key = "orders/orders_daily_20261120_020000.dump";
     vec![
-        store::model::committed_backup(key, "orders", "daily", slot)
+        storage::model::committed_backup(key, "orders", "daily", slot)
             .manifest()
             .expect("committed")
             .to_json(),

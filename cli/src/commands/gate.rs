@@ -159,7 +159,7 @@ async fn interrupt_message(
             .map(|s| format!("  {} (perhaps)", s.action.snapshot_id()))
             .collect(),
     };
-    let again = format!("ask again with --request {} to go on", store::shell_quote(demand));
+    let again = format!("ask again with --request {} to go on", storage::shell_quote(demand));
     if started.is_empty() {
         return format!("interrupted; nothing was started; {again}");
     }
@@ -182,7 +182,7 @@ fn failure_message(report: &RunReport, exit: CommandExit, demand: &str) -> Strin
         CommandExit::TimedOut => {
             format!(
                 "gate: not finished in time; ask again with --request {} to go on",
-                store::shell_quote(demand)
+                storage::shell_quote(demand)
             )
         }
         _ => "gate: do not deploy".to_owned(),

@@ -11,7 +11,7 @@ use crate::{
 use serde::Serialize;
 use shared::plan::Operation;
 use shared::{audit::AuditEntry, signing::SigningAuthor};
-use store::LegalHold;
+use storage::LegalHold;
 
 /// What was done to a dump.
 #[derive(Serialize)]
@@ -76,7 +76,7 @@ async fn record_result(
     session: &CommandContext<'_>,
     by: &str,
     entry: AuditEntry,
-    refused: Option<&store::StoreError>,
+    refused: Option<&storage::StoreError>,
 ) -> CommandExit {
     let entry = match refused {
         None => entry,

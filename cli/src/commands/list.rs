@@ -10,7 +10,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use store::catalogue::BackupKind;
+use storage::catalogue::BackupKind;
 
 /// Lists every dump of the groups, or of what was asked for.
 pub(super) async fn run(
@@ -52,7 +52,7 @@ struct BackupRow {
     unchanged_since: Option<Timestamp>,
     age_seconds: Option<i64>,
     bytes: u64,
-    format: Option<store::manifest::ManifestFormat>,
+    format: Option<storage::manifest::ManifestFormat>,
     encrypted: Option<bool>,
     rows: Option<u64>,
     archived: bool,
@@ -60,7 +60,7 @@ struct BackupRow {
     locked_until: Option<Timestamp>,
     state: &'static str,
     /// What kind of fault a faulty one has.
-    fault: Option<store::StoreErrorKind>,
+    fault: Option<storage::StoreErrorKind>,
     message: Option<String>,
 }
 
@@ -109,8 +109,8 @@ impl BackupRow {
             "foreign" => notes.push("foreign: no commit record, never deleted".into()),
             "faulty" => {
                 let word = match self.fault {
-                    Some(store::StoreErrorKind::Damaged) => "DAMAGED",
-                    Some(store::StoreErrorKind::Untrusted) => "NOT TRUSTED",
+                    Some(storage::StoreErrorKind::Damaged) => "DAMAGED",
+                    Some(storage::StoreErrorKind::Untrusted) => "NOT TRUSTED",
                     _ => "FAULTY",
                 };
                 notes.push(format!("{word}: {}", self.message.as_deref().unwrap_or_default()));

@@ -30,7 +30,7 @@ use std::{
     io::{self, BufRead, IsTerminal},
     time::Duration,
 };
-use store::ArchiveRestoreStatus;
+use storage::ArchiveRestoreStatus;
 
 /// How often a thaw that is waited for is looked at.
 const ARCHIVE_RESTORE_POLL_INTERVAL: Duration = Duration::from_mins(10);

@@ -9,7 +9,7 @@ use crate::{
 };
 use serde::Serialize;
 use shared::{aws::OperationError, signing::SigningAuthor};
-use store::{
+use storage::{
     mark,
     place::{self, OpenStore},
 };
@@ -38,7 +38,7 @@ pub(super) async fn run(
         }
         let home = world.home_location();
         if let Some(wal) = &rules.wal {
-            let opened = store::open_store(world.aws, &home, &wal.storage, &secrets).await;
+            let opened = storage::open_store(world.aws, &home, &wal.storage, &secrets).await;
             let opened = opened.map(|s| OpenStore::new(s, &wal.storage));
             stores.push(opened.map_err(OperationError::from));
         }

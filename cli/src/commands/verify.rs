@@ -195,8 +195,9 @@ async fn verify_target(
 ) -> anyhow::Result<VerificationReport> {
     let opening = BackupKeys::resolve_keys(secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| CommandError::from_data_error(&e))?;
-    let csv =
-        item.committed_manifest().is_some_and(|m| m.format == store::manifest::ManifestFormat::Csv);
+    let csv = item
+        .committed_manifest()
+        .is_some_and(|m| m.format == storage::manifest::ManifestFormat::Csv);
     // What nobody vouches for is read and never run, unless it is meant.
     let stranger = item.committed_manifest().is_none() && session.policy.signing.is_some();
     if !args.full || csv || stranger {

@@ -13,7 +13,7 @@ use crate::{
     session::CommandContext,
     stop::{CommandError, CommandExit},
 };
-use archive::{AgeRecipient, CompressionMethod, EncodingOptions, EncryptionMethod};
+use codec::{AgeRecipient, CompressionMethod, EncodingOptions, EncryptionMethod};
 use restore::BackupKeys;
 use shared::{
     catalog::Location,
@@ -22,7 +22,7 @@ use shared::{
     signing::{MinisignVerifier, SigningAuthor},
 };
 use std::{num::NonZero, path::Path};
-use store::TrustPolicy;
+use storage::TrustPolicy;
 use wal::{
     WalError, WalErrorKind, WalRepository,
     fetch::{self, FetchOutcome},
@@ -175,14 +175,14 @@ pub(crate) async fn open_repository(
     access: Access,
 ) -> Result<WalRepository, WalError> {
     let home = Location::home_from_policy(&session.policy);
-    let store = store::open_store(&session.aws, &home, &config.storage, secrets).await?;
+    let store = storage::open_store(&session.aws, &home, &config.storage, secrets).await?;
     let author = match access {
         Access::Write => SigningAuthor::from_policy(&session.policy, secrets).await?,
         Access::Read | Access::List => SigningAuthor::new(session.policy.owner(), None),
     };
     let keys = match access {
         Access::Read => BackupKeys::resolve_keys(secrets, rules, &[]).await?.keys,
-        Access::Write | Access::List => archive::DecryptionKeys::default(),
+        Access::Write | Access::List => codec::DecryptionKeys::default(),
     };
     Ok(WalRepository {
         store,

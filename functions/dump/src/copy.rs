@@ -4,7 +4,7 @@ use crate::{
     plan::CopyDump,
     take::{UploadError, commit_dump, upload_stream},
 };
-use archive::pipe;
+use codec::pipe;
 use sha2::{Digest, Sha256};
 use shared::{
     aws::{OperationError, OperationErrorKind},
@@ -12,7 +12,7 @@ use shared::{
     run::RunContext,
     signing::SigningAuthor,
 };
-use store::{
+use storage::{
     BackupManifest, TrustPolicy, UploadOptions,
     catalogue::{self, BackupKind},
     place::{OpenStore, has_same_names, object_lock_until},
@@ -132,7 +132,7 @@ async fn choose_copy_key(
 
 /// What was read must be what was written once.
 fn verify_identical(key: &str, hash: &[u8], record: &str) -> Result<(), OperationError> {
-    let hash = archive::Sha256Digest(hash.try_into().expect("SHA-256 has 32 bytes")).to_string();
+    let hash = codec::Sha256Digest(hash.try_into().expect("SHA-256 has 32 bytes")).to_string();
     if hash == record {
         return Ok(());
     }

@@ -16,9 +16,9 @@ pub fn error_from_postgres(e: &postgres::PostgresError) -> OperationError {
 }
 
 /// The encoder's.
-pub fn error_from_archive(doing: &str, e: &archive::ArchiveError) -> OperationError {
+pub fn error_from_archive(doing: &str, e: &codec::ArchiveError) -> OperationError {
     let kind = match e {
-        archive::ArchiveError::Key(_) => OperationErrorKind::Key,
+        codec::ArchiveError::Key(_) => OperationErrorKind::Key,
         _ => OperationErrorKind::Refused,
     };
     OperationError::with_hint(kind, doing, e.to_string(), "")

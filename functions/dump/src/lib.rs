@@ -39,7 +39,7 @@ use shared::{
     signing::SigningAuthor,
 };
 use std::collections::BTreeMap;
-use store::{
+use storage::{
     BackupStore, StoredBackup, TrustPolicy,
     catalogue::{self, BackupKind},
     place,
@@ -211,9 +211,9 @@ async fn apply_plan(
 
 /// A file that was made since `began`.
 fn dump_artifact(
-    store: &store::BackupStore,
+    store: &storage::BackupStore,
     key: &str,
-    manifest: &store::BackupManifest,
+    manifest: &storage::BackupManifest,
     began: Instant,
 ) -> Artifact {
     Artifact {

@@ -1,6 +1,6 @@
 //! What a dump needs besides the database: a login, and a recipe for its bytes.
 
-use archive::{AgeRecipient, CompressionMethod, EncodingOptions, EncryptionMethod};
+use codec::{AgeRecipient, CompressionMethod, EncodingOptions, EncryptionMethod};
 use postgres::{
     ConnectionConfig, TlsMode,
     libpq::{self, ConnectionService},
@@ -163,7 +163,7 @@ pub async fn encoding_options(
         Some(EncryptionConfig { age, .. }) => {
             let recipients: Result<Vec<AgeRecipient>, _> = age.iter().map(|a| a.parse()).collect();
             EncryptionMethod::Age(
-                recipients.map_err(|e: archive::ArchiveError| invalid_recipient_error(&e))?,
+                recipients.map_err(|e: codec::ArchiveError| invalid_recipient_error(&e))?,
             )
         }
     };
@@ -174,7 +174,7 @@ fn key_error(e: OperationError) -> OperationError {
     OperationError { kind: OperationErrorKind::Key, ..e }
 }
 
-fn invalid_recipient_error(e: &archive::ArchiveError) -> OperationError {
+fn invalid_recipient_error(e: &codec::ArchiveError) -> OperationError {
     let hint = "write the public keys that `age-keygen` prints: age1...";
     OperationError::with_hint(
         OperationErrorKind::Key,

@@ -10,7 +10,7 @@ use shared::{
     secret::SecretResolver,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use store::{StoredBackup, place};
+use storage::{StoredBackup, place};
 
 /// Every database that the request speaks of, as it stands; and what is to be said of which databases there are.
 pub(crate) async fn observe<'p>(

@@ -18,7 +18,7 @@ use shared::{
     time::{CronSchedule, format_duration},
 };
 use std::collections::BTreeMap;
-use store::{StoredBackup, catalogue::BackupKind, place::key_template_for};
+use storage::{StoredBackup, catalogue::BackupKind, place::key_template_for};
 
 /// One database of a group: what the policy says and what was seen of it.
 #[derive(Debug)]
@@ -275,12 +275,12 @@ fn check_key_template(
     (reason, dump): (&ReasonName, &DumpRule),
     table: Option<&str>,
     at: Timestamp,
-) -> Result<(), store::StoreError> {
+) -> Result<(), storage::StoreError> {
     let form = key_template_for(place, l.rules, dump)?;
     form.render_key(&l.database, reason.as_str(), table.unwrap_or_default(), at).map(drop)
 }
 
-fn bad_key_finding(l: &ObservedDatabase<'_>, e: &store::StoreError) -> Finding {
+fn bad_key_finding(l: &ObservedDatabase<'_>, e: &storage::StoreError) -> Finding {
     database_finding(
         l,
         Severity::Critical,

@@ -4,13 +4,13 @@ use crate::{
     plan::DumpDatabase,
     take::{GroupDumpContext, now},
 };
-use archive::{ArchiveDigests, EncodingOptions};
+use codec::{ArchiveDigests, EncodingOptions};
 use postgres::dump::DumpSummary;
 use shared::{
     policy::{DumpFormat, DumpRule},
     words::hex_encode,
 };
-use store::{
+use storage::{
     BackupManifest, UploadOptions, UploadReceipt,
     manifest::{self, ManifestFormat, RestoreCommandInput},
 };

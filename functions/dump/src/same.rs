@@ -9,7 +9,7 @@ use crate::{
     record,
     take::GroupDumpContext,
 };
-use archive::EncodingOptions;
+use codec::EncodingOptions;
 use jiff::Timestamp;
 use postgres::dump::DumpSummary;
 use shared::{
@@ -18,7 +18,7 @@ use shared::{
     signing::SigningAuthor,
     words::hex_encode,
 };
-use store::{
+use storage::{
     BackupManifest, TrustPolicy, UnchangedMarker, UploadOptions, beside, catalogue, manifest,
     place::OpenStore,
 };

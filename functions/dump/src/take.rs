@@ -10,8 +10,8 @@ use crate::{
     record,
     same::{self, PreviousDump},
 };
-use archive::{ArchiveDigests, pipe};
 use bytes::Bytes;
+use codec::{ArchiveDigests, pipe};
 use jiff::Timestamp;
 use postgres::{
     ConnectionConfig,
@@ -26,7 +26,7 @@ use shared::{
     signing::SigningAuthor,
 };
 use std::{io, num::NonZero, time::Duration};
-use store::{
+use storage::{
     BackupManifest, BackupStore, ObjectUpload, TrustPolicy, UploadOptions, UploadReceipt, beside,
     place::{OpenStore, object_lock_until},
 };
@@ -138,7 +138,7 @@ pub(crate) async fn commit_dump(
     put: &UploadOptions,
     author: &SigningAuthor,
 ) -> Result<(), OperationError> {
-    let sums = store::manifest::sha256sum_line(&manifest.file.sha256, key);
+    let sums = storage::manifest::sha256sum_line(&manifest.file.sha256, key);
     store
         .put_if_absent(&beside::checksum_key(key), sums.into(), put)
         .await
@@ -194,7 +194,7 @@ async fn stream_dump(
     take: &DumpDatabase,
     key: &str,
     dump: &DumpRule,
-    recipe: &archive::EncodingOptions,
+    recipe: &codec::EncodingOptions,
     put: &UploadOptions,
 ) -> Result<StreamOutcome, OperationError> {
     let what = dump_options(dump, take);
@@ -212,17 +212,17 @@ async fn stream_dump(
         encoding,
         upload_stream(stored_from, &mut upload, most, |_| {}),
     );
-    let sums = sums.unwrap_or_else(|e| Err(archive::ArchiveError::Io(io::Error::other(e))));
+    let sums = sums.unwrap_or_else(|e| Err(codec::ArchiveError::Io(io::Error::other(e))));
     // The one that broke off the others is the cause: a store that refuses ends the stream before it, a dump that fails
     // ends the stream after it.
     let doing = || format!("encode the dump of {}", take.database);
     let failed = match (uploaded, sums, dumped) {
         (Err(UploadError::Store(e)), _, _) => e.into(),
-        (_, Err(e @ archive::ArchiveError::Key(_)), _) => error_from_archive(&doing(), &e),
+        (_, Err(e @ codec::ArchiveError::Key(_)), _) => error_from_archive(&doing(), &e),
         (_, _, Err(e)) => error_from_postgres(&e),
         (_, Err(e), _) => error_from_archive(&doing(), &e),
         (Err(UploadError::Cut(e)), _, _) => {
-            error_from_archive(&doing(), &archive::ArchiveError::Io(e))
+            error_from_archive(&doing(), &codec::ArchiveError::Io(e))
         }
         (Ok(()), Ok(sums), Ok(mut dumped)) => {
             // The server's clock tells it, and what is of the future would count nowhere.
@@ -259,7 +259,7 @@ async fn stream_dump(
 /// Why sending ended early.
 pub(crate) enum UploadError {
     /// The store refused.
-    Store(store::StoreError),
+    Store(storage::StoreError),
     /// The stream was cut.
     Cut(io::Error),
 }

@@ -23,7 +23,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
-use store::{
+use storage::{
     StoredBackup, TrustPolicy, copies,
     place::{self, OpenStore, stands_for_database},
 };

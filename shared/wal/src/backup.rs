@@ -7,8 +7,8 @@ use crate::{
     repository::WalRepository,
     wire::{ReplicationConnection, TextRow},
 };
-use archive::{ArchiveDigests, EncodingOptions, file_extension, pipe};
 use bytes::Bytes;
+use codec::{ArchiveDigests, EncodingOptions, file_extension, pipe};
 use jiff::{Timestamp, tz::TimeZone};
 use postgres::ConnectionConfig;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
-use store::{ObjectUpload, UploadOptions, UploadReceipt};
+use storage::{ObjectUpload, UploadOptions, UploadReceipt};
 use tokio::task::JoinHandle;
 
 /// The file of a record.
@@ -247,7 +247,7 @@ struct OpenArchive {
     name: String,
     location: Option<String>,
     chunks: pipe::ChunkSender,
-    encoding: JoinHandle<Result<ArchiveDigests, archive::ArchiveError>>,
+    encoding: JoinHandle<Result<ArchiveDigests, codec::ArchiveError>>,
     upload: JoinHandle<Result<UploadReceipt, WalError>>,
     key: String,
 }

@@ -1,10 +1,10 @@
 //! The error of this crate: what was being done, why it did not work, and what to do about it.
 
-use archive::ArchiveError;
+use codec::ArchiveError;
 use postgres::{PostgresError, PostgresErrorKind};
 use shared::aws::OperationError;
 use std::{fmt, io};
-use store::{StoreError, StoreErrorKind};
+use storage::{StoreError, StoreErrorKind};
 
 /// Why something with the WAL archive did not work. None of its texts holds a secret or data.
 #[derive(Clone, Debug, PartialEq, Eq)]

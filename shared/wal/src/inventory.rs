@@ -8,10 +8,10 @@ use crate::{
     name::{SegmentSize, TimelineId, WalFileName},
     repository::{StoredWalFile, WalRepository},
 };
-use archive::Sha256Digest;
+use codec::Sha256Digest;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use store::beside;
+use storage::beside;
 
 /// One cluster's part of an archive.
 #[derive(Clone, Debug, Default)]

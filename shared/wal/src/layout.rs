@@ -16,7 +16,7 @@
 //! Beside each object lies its signature (`.minisig`) where the policy signs, over the name and that SHA-256.
 
 use crate::name::{SegmentSize, WalFileName};
-use archive::{EncodingOptions, Sha256Digest, file_extension};
+use codec::{EncodingOptions, Sha256Digest, file_extension};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 /// The folder of history files.

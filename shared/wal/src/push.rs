@@ -71,8 +71,7 @@ pub async fn push_wal_file(
         async move { (file, put_one(repository, system, folder, file).await) }
     };
     let all = std::iter::once(asked).chain(others);
-    let mut done: Vec<_> =
-        stream::iter(all.map(put)).buffered(options.jobs.max(1)).collect().await;
+    let mut done: Vec<_> = stream::iter(all.map(put)).buffered(options.jobs.max(1)).collect().await;
     let (_, first) = done.remove(0);
     let mut report = PushReport { outcome: first?, ahead: 0, failures: Vec::new() };
     for (file, result) in done {

@@ -6,7 +6,7 @@ use crate::{
     name::{SegmentSize, WalFileName},
     source::WalSourceFile,
 };
-use archive::{
+use codec::{
     ArchiveDecoder, ArchiveEncoder, CompressionFormat, CompressionMethod, DecryptionKeys,
     EncodingLayers, EncodingOptions, EncryptionFormat, EncryptionMethod, KeyDerivation, pipe,
 };
@@ -17,7 +17,7 @@ use std::{
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
-use store::{BackupStore, ObjectEntry, StoreErrorKind, TrustPolicy, UploadOptions, beside, mark};
+use storage::{BackupStore, ObjectEntry, StoreErrorKind, TrustPolicy, UploadOptions, beside, mark};
 
 /// Encoded in memory and written by one call; what is longer is streamed.
 const MAX_IN_MEMORY_BYTES: u64 = 64 << 20;
@@ -377,11 +377,11 @@ impl WalRepository {
         extension: &str,
         doing: &str,
         read: impl FnOnce(&mut dyn Read) -> Result<(), WalError> + Send + 'static,
-    ) -> Result<archive::StreamDigest, WalError> {
+    ) -> Result<codec::StreamDigest, WalError> {
         let (out, chunks) = pipe::chunk_channel(8);
         let (layers, keys, of) = (self.layers_for(extension), self.keys.clone(), doing.to_owned());
         let decoding = run_blocking(doing, move || {
-            let failed = |e: &archive::ArchiveError| WalError::from_archive(&of, e);
+            let failed = |e: &codec::ArchiveError| WalError::from_archive(&of, e);
             let mut decoder = ArchiveDecoder::new(pipe::PipeReader::new(chunks), &layers, &keys)
                 .map_err(|e| failed(&e))?;
             read(&mut decoder)?;
@@ -405,7 +405,7 @@ fn encode_file(
     encoding: &EncodingOptions,
 ) -> Result<Vec<u8>, WalError> {
     let io = |e: io::Error| WalError::from_io(format!("read {}", source.path.display()), &e);
-    let failed = |e: &archive::ArchiveError| WalError::from_archive(doing, e);
+    let failed = |e: &codec::ArchiveError| WalError::from_archive(doing, e);
     let mut file = File::open(&source.path).map_err(io)?;
     let mut writer =
         ArchiveEncoder::new(Vec::with_capacity(1 << 20), encoding).map_err(|e| failed(&e))?;

@@ -6,7 +6,7 @@ use crate::{
     name::WalFileName,
     page::{CommitScanner, SegmentHeader, read_segment_header},
 };
-use archive::Sha256Digest;
+use codec::Sha256Digest;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::{

@@ -11,7 +11,7 @@ use crate::{
 };
 use dump::means;
 use serde::Serialize;
-use store::TrustPolicy;
+use storage::TrustPolicy;
 use wal::backup::{BaseBackupOptions, BaseBackupRecord, take_base_backup};
 
 /// Takes one, and shows its record.

@@ -6,7 +6,7 @@ use super::{
 };
 use jiff::Timestamp;
 use shared::plan::ActionPlan;
-use store::copies::{self, MissingCopy};
+use storage::copies::{self, MissingCopy};
 
 /// Good dumps that a second place's rule would keep and that are not there.
 pub(super) fn plan_copies(

@@ -1,6 +1,6 @@
 use super::*;
 use shared::policy::Policy;
-use store::model::{committed_backup, foreign_backup};
+use storage::model::{committed_backup, foreign_backup};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -87,7 +87,7 @@ fn what_has_no_commit_record_of_this_reason_and_slot_is_no_dump_of_it() {
     insta::assert_snapshot!(due_lines(vec![Ok(vec![old])], NOW), @"dump orders: daily is due since 10h");
     let mut cut = backup_at_slot("daily", slot);
     let why = "its file has 3 bytes, and the manifest says 1000".to_owned();
-    let (kind, hint) = (store::StoreErrorKind::Damaged, "find out what changed it".into());
+    let (kind, hint) = (storage::StoreErrorKind::Damaged, "find out what changed it".into());
     cut.kind = BackupKind::Faulty { parsed_key: None, manifest: None, kind, why, hint };
     insta::assert_snapshot!(due_lines(vec![Ok(vec![cut])], NOW), @"
     dump orders: daily is due since 10h

@@ -13,7 +13,7 @@ use shared::{
     secret::SecretResolver,
 };
 use std::{collections::BTreeMap, sync::Arc};
-use store::{
+use storage::{
     BackupStore, ObjectEntry, RecordCache, StoredBackup, beside,
     catalogue::BackupKind,
     place::{OpenStore, stands_for_database},
@@ -131,7 +131,7 @@ impl<'w> LocationScanner<'w> {
         group: Option<&PostgresGroup>,
     ) -> Result<LocationListing, OperationError> {
         let home = Location::home_from_policy(self.world.policy);
-        let store = store::open_store(self.world.aws, &home, rules, &self.secrets).await;
+        let store = storage::open_store(self.world.aws, &home, rules, &self.secrets).await;
         let store = store.map_err(OperationError::from)?;
         let free = store.free_space().await.map_err(OperationError::from)?;
         let (mut dumps, mut entries) = (None, Vec::new());

@@ -148,7 +148,7 @@ fn asset_of_key<'a>(
 ) -> Option<&'a str> {
     let rest = key.strip_prefix(store.prefix.as_str()).filter(|_| key.ends_with(&store.suffix))?;
     // A commit record, a hash, a hold, a note: what lies beside a point is none.
-    if store::beside::backup_key_of_sidecar(key).is_some() {
+    if storage::beside::backup_key_of_sidecar(key).is_some() {
         return None;
     }
     match databases {

@@ -11,7 +11,7 @@ use shared::{
     secret::SecretResolver,
 };
 use std::collections::BTreeMap;
-use store::{
+use storage::{
     ObjectEntry, StoredBackup,
     place::{OpenStore, stands_for_database},
 };
@@ -73,7 +73,7 @@ async fn observe_store(
     if found.elsewhere {
         return found;
     }
-    let open = store::open_store(world.aws, &world.home_location(), store, secrets).await;
+    let open = storage::open_store(world.aws, &world.home_location(), store, secrets).await;
     let open = open.map(|opened| OpenStore::new(opened, store)).map_err(OperationError::from);
     found.seen = match (open, rules.filter(|r| !r.dumps.is_empty())) {
         (Err(e), _) => Err(e),

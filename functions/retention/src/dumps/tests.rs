@@ -1,6 +1,6 @@
 use super::*;
 use jiff::SignedDuration;
-use store::model::{committed_backup, foreign_backup};
+use storage::model::{committed_backup, foreign_backup};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -68,10 +68,10 @@ fn what_the_rule_keeps_stays_and_the_rest_goes_oldest_first() {
 fn what_has_no_commit_record_of_this_owner_is_never_let_go() {
     let mut all = daily_backups(10);
     all[0] = foreign_backup("1111", parse_timestamp("2026-11-11T02:00:00Z"));
-    all[1].kind = store::catalogue::BackupKind::Faulty {
+    all[1].kind = storage::catalogue::BackupKind::Faulty {
         parsed_key: None,
         manifest: None,
-        kind: store::StoreErrorKind::Damaged,
+        kind: storage::StoreErrorKind::Damaged,
         why: "cut".into(),
         hint: String::new(),
     };

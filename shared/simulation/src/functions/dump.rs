@@ -13,7 +13,7 @@ use shared::{
     request::RunRequest,
 };
 use std::collections::BTreeMap;
-use store::{StoredBackup, place};
+use storage::{StoredBackup, place};
 
 type Listing = Result<Vec<StoredBackup>, OperationError>;
 

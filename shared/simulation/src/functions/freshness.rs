@@ -10,7 +10,7 @@ use shared::{
     policy::{Policy, text::Name},
 };
 use std::collections::BTreeMap;
-use store::{catalogue::BackupKind, place::stands_for_database};
+use storage::{catalogue::BackupKind, place::stands_for_database};
 
 /// RDS uploads logs every 5 minutes.
 const RESTORABLE_LAG: SignedDuration = SignedDuration::from_mins(5);
@@ -39,7 +39,11 @@ impl RunContext<'_> {
         facts.object_assets = observe_dumps(self.world, &policy.policy, trouble.stores_unobserved);
         if trouble.stores_unobserved && !facts.object_assets.is_empty() {
             let (place, why) = (policy.home(), "timed out".to_owned());
-            facts.observation_errors.push(ObservationError { location: place, message: why, hint: String::new() });
+            facts.observation_errors.push(ObservationError {
+                location: place,
+                message: why,
+                hint: String::new(),
+            });
         }
         let listed_at = trouble.stale.map(|lag| self.world.now - lag);
         let view = crate::world::View {

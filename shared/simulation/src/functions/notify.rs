@@ -66,7 +66,10 @@ impl Notifier {
             run_id: format!("{}-{}", function.name(), self.runs),
             started_at: now,
             seconds: 1.0,
-            complete: run.findings.iter().all(|f| f.code != shared::plan::FindingCode::ObservationFailed),
+            complete: run
+                .findings
+                .iter()
+                .all(|f| f.code != shared::plan::FindingCode::ObservationFailed),
             dry_run: false,
             findings: run.findings.iter().map(finding).collect(),
             outcomes: Vec::new(),

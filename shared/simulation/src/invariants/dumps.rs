@@ -13,7 +13,7 @@ use shared::{
     policy::{PostgresGroup, RetentionRule, text::Name},
 };
 use std::collections::BTreeSet;
-use store::StoredBackup;
+use storage::StoredBackup;
 
 impl Checks {
     /// A dump is about to be taken on its schedule.

@@ -31,10 +31,9 @@ impl Checks {
             return;
         }
         if trouble.unobserved.contains(&home) {
-            let gap = run
-                .findings
-                .iter()
-                .any(|f| f.code == FindingCode::ObservationFailed && f.severity == Severity::Critical);
+            let gap = run.findings.iter().any(|f| {
+                f.code == FindingCode::ObservationFailed && f.severity == Severity::Critical
+            });
             self.expect(gap, world.now, "gap-is-said", || {
                 "home was not observed, and that is not critical".into()
             });

@@ -171,7 +171,8 @@ impl World {
         let all = &mut self.at_mut(at).points;
         let count = all.len().max(1);
         let point = all.get_mut(which % count)?;
-        point.tags.legal_hold = if point.tags.legal_hold.is_none() { Some("a court".into()) } else { None };
+        point.tags.legal_hold =
+            if point.tags.legal_hold.is_none() { Some("a court".into()) } else { None };
         Some(format!("{} is held or released", point.id))
     }
 

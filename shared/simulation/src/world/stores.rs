@@ -7,7 +7,7 @@ use shared::{
     policy::{StoreConfig, text::Name},
 };
 use std::collections::BTreeMap;
-use store::{
+use storage::{
     BackupManifest, StoredBackup,
     catalogue::BackupKind,
     manifest::{
@@ -176,7 +176,7 @@ impl World {
             kind: BackupKind::Faulty {
                 parsed_key: None,
                 manifest,
-                kind: store::StoreErrorKind::Untrusted,
+                kind: storage::StoreErrorKind::Untrusted,
                 why: "no key of the policy signed it".into(),
                 hint: "find out who put it there".into(),
             },

@@ -1,7 +1,7 @@
 use super::*;
 use crate::plan::{FreshnessObservations, object_assets, plan};
 use shared::policy::Policy;
-use store::model::{committed_backup, foreign_backup};
+use storage::model::{committed_backup, foreign_backup};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 

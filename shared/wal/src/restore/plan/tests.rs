@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     layout::WalObjectName, name::SegmentSize, name::WalFileName, repository::StoredWalFile,
 };
-use archive::Sha256Digest;
+use codec::Sha256Digest;
 use std::collections::BTreeMap;
 
 const MEGABYTES: u64 = 16;
