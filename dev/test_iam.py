@@ -220,6 +220,12 @@ class Dumps(unittest.TestCase):
         for name, role in ROLES.items():
             signs = home(AuditBucket="acme-audit", SigningSecretArn=key).may(role, "secretsmanager:GetSecretValue", key)
             self.assertIs(signs, name in ("Snapshot", "Offsite", "Freshness", "Retention", "Dump"), name)
+            by_kms = home(AuditBucket="acme-audit", SigningKmsKeyArn=KEY)
+            for action in ["kms:Sign", "kms:GetPublicKey"]:
+                self.assertIs(by_kms.may(role, action, KEY), signs, (name, action))
+                self.assertFalse(home(AuditBucket="acme-audit").may(role, action, KEY), (name, action))
+        # Without an audit log, dumps are signed all the same.
+        self.assertTrue(home(SigningKmsKeyArn=KEY).may(ROLES["Dump"], "kms:Sign", KEY))
 
     def test_passwords_of_databases_are_read_by_who_dumps_alone(self):
         for name, role in ROLES.items():

@@ -37,7 +37,7 @@ DELETES = re.compile(
 LOCKS = {"s3:PutObjectRetention"}
 NAMED = {"PolicyKmsKeyArn", "SourceBuckets", "OffsiteBuckets", "KmsKeyArns"}
 NAMED |= {"VaultPullRoleArns", "VaultReadRoleArns", "VaultDeleteRoleArns"}
-NAMED |= {"DumpBuckets", "DumpSecretArns", "DumpDatabaseUserArns", "SigningSecretArn"}
+NAMED |= {"DumpBuckets", "DumpSecretArns", "DumpDatabaseUserArns", "SigningSecretArn", "SigningKmsKeyArn"}
 NAMED |= {"NotifySecretArns", "NotifyTopicArns", "NotifyEmailIdentityArns", "StatusPageBucket", "AuditBucket"}
 # The beginnings of keys, in a bucket that another parameter names.
 PREFIXES = {"StatusPagePrefix", "AuditPrefix"}

@@ -353,7 +353,7 @@ fn write_forged(
     signed: bool,
 ) {
     write(name, bytes);
-    if signed && let Some(signature) = world.stranger.sign(name, bytes) {
+    if signed && let Some(signature) = world.stranger.sign(name, bytes).await.expect("signed") {
         write(&beside::signature_key(name), signature.as_bytes());
     }
 }

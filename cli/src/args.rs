@@ -362,6 +362,22 @@ Then write into the policy:
         #[arg(value_name = "FILE")]
         file: std::path::PathBuf,
     },
+    /// Print the public half of a KMS key (`ECC_NIST_EDWARDS25519`) that signs
+    ///
+    /// KMS signs what is written into stores, and nobody holds the secret half. Asks KMS for the public key (kms:GetPublicKey).
+    #[command(after_help = "\
+Example:
+  holdfast key public arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+
+Then write into the policy:
+  signing:
+    kms_key: arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+    public_keys: [RW...]")]
+    Public {
+        /// The key's ARN
+        #[arg(value_name = "ARN")]
+        kms_key: shared::policy::text::Arn,
+    },
 }
 
 /// What is asked of the record of operations.

@@ -120,7 +120,9 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
             interrupt.run_until_interrupted(Box::pin(wal::run_basebackup(&session, args))).await
         }
-        CliCommand::Key(command) => key::run(global, command),
+        CliCommand::Key(command) => {
+            interrupt.run_until_interrupted(Box::pin(key::run(global, edge, command))).await
+        }
         CliCommand::Hold { backup, reason } => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
             Box::pin(hold::add_hold(&session, backup, reason)).await

@@ -2,7 +2,7 @@
 
 use crate::policy::{
     HomeLocation, Policy,
-    text::{AccountId, Region},
+    text::{AccountId, Arn, Region},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -18,6 +18,14 @@ pub struct Location {
     /// Roles to assume there; none at home.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<LocationRoles>,
+}
+
+impl Location {
+    /// Where the ARN says that it is, reached without another role; none of an ARN without region or account.
+    pub fn of_arn(arn: &Arn) -> Option<Self> {
+        let account = arn.as_str().split(':').nth(4)?.parse().ok()?;
+        Some(Self { account, region: arn.region()?, role: None })
+    }
 }
 
 /// The roles of another account that reach a place: one for each purpose, so that whoever has one can't do the others' work.

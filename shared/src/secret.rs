@@ -5,9 +5,9 @@
 mod pick;
 
 use crate::{
-    aws::{AwsClients, OperationError, OperationErrorKind, secrets::VersionStage},
+    aws::{AwsClients, OperationError, OperationErrorKind, kms::KmsClient, secrets::VersionStage},
     catalog::Location,
-    policy::SecretSource,
+    policy::{SecretSource, text::Arn},
 };
 use rustix::fs::OFlags;
 use secrecy::{ExposeSecret, SecretString};
@@ -73,6 +73,11 @@ impl<'a> SecretResolver<'a> {
     ) -> Self {
         let variable = Box::new(variable);
         Self { aws, home: home.clone(), lookup_variable: variable, cache: Mutex::default() }
+    }
+
+    /// KMS in the region that a key's ARN names.
+    pub fn kms_client(&self, key: &Arn) -> KmsClient {
+        self.aws.kms(&self.location_of(key.as_str()))
     }
 
     /// A variable of the environment that is no secret.
@@ -163,7 +168,7 @@ impl<'a> SecretResolver<'a> {
         Ok(value)
     }
 
-    /// Where a secret is: its ARN names the region.
+    /// Where a secret or key is: its ARN names the region.
     fn location_of(&self, id: &str) -> Location {
         let region = id.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)?.parse().ok());
         Location { region: region.unwrap_or_else(|| self.home.region.clone()), ..self.home.clone() }

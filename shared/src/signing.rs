@@ -13,9 +13,9 @@ mod format;
 mod tests;
 
 use crate::{
-    aws::{OperationError, OperationErrorKind},
+    aws::{OperationError, OperationErrorKind, kms::KmsClient},
     hints::commands,
-    policy::Policy,
+    policy::{Policy, SigningConfig, text::Arn},
     secret::SecretResolver,
 };
 use aws_lc_rs::{
@@ -49,6 +49,17 @@ impl PublicKey {
         format::format_key_id(self.id)
     }
 
+    /// The public half of a KMS key. KMS knows no ids: the first eight bytes of the key's `BLAKE2b` are its id.
+    ///
+    /// # Errors
+    /// If KMS can't be asked, or the key is no Ed25519 key.
+    pub async fn from_kms(client: &KmsClient, key: &Arn) -> Result<Self, OperationError> {
+        let key = client.ed25519_public_key(key.as_str()).await?;
+        let mut id = [0; 8];
+        id.copy_from_slice(&Blake2b512::digest(key)[..8]);
+        Ok(Self { id, key })
+    }
+
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.key).verify(message, signature).is_ok()
     }
@@ -72,7 +83,16 @@ impl fmt::Display for PublicKey {
 #[derive(Clone)]
 pub struct MinisignSigner {
     public_key: PublicKey,
-    key_pair: Arc<Ed25519KeyPair>,
+    secret_half: SecretHalf,
+}
+
+/// Where the half that signs is.
+#[derive(Clone)]
+enum SecretHalf {
+    /// In this process.
+    Local(Arc<Ed25519KeyPair>),
+    /// In KMS, which never gives it away.
+    Kms { client: KmsClient, key: Arn },
 }
 
 impl fmt::Debug for MinisignSigner {
@@ -110,7 +130,7 @@ impl MinisignSigner {
     fn new(id: [u8; 8], pair: Ed25519KeyPair) -> Self {
         let mut key = [0; 32];
         key.copy_from_slice(pair.public_key().as_ref());
-        Self { public_key: PublicKey { id, key }, key_pair: Arc::new(pair) }
+        Self { public_key: PublicKey { id, key }, secret_half: SecretHalf::Local(Arc::new(pair)) }
     }
 
     /// From the text of the secret half: a file as `holdfast key new` and `minisign -G -W` write it, or its second line.
@@ -133,18 +153,13 @@ impl MinisignSigner {
         secrets: &SecretResolver<'_>,
     ) -> Result<Option<Self>, OperationError> {
         let Some(signing) = &policy.signing else { return Ok(None) };
-        let refused = |why: String, hint: &str| {
-            OperationError::with_hint(
-                OperationErrorKind::Key,
-                "find the key that signs".to_owned(),
-                why,
-                hint,
-            )
-        };
+        if let Some(key) = &signing.kms_key {
+            return Self::from_kms(secrets.kms_client(key), key, signing).await.map(Some);
+        }
         let Some(from) = &signing.secret_key else {
-            return Err(refused(
+            return Err(key_error(
                 "the policy names public keys alone, so nothing can be signed here".into(),
-                "write signing.secret_key in the policy of the host that makes backups",
+                "write signing.secret_key or signing.kms_key in the policy of the host that makes backups",
             ));
         };
         let text = secrets
@@ -152,7 +167,7 @@ impl MinisignSigner {
             .await
             .map_err(|e| OperationError { kind: OperationErrorKind::Key, ..e })?;
         let signer = Self::parse(&text).map_err(|why| {
-            refused(
+            key_error(
                 format!("signing.secret_key is no key: {why}"),
                 &format!("make one: {}, or `minisign -G -W`", commands::run(commands::KEY_NEW)),
             )
@@ -162,10 +177,29 @@ impl MinisignSigner {
             return Ok(Some(signer));
         }
         let why = format!("signing.secret_key belongs to {shown}, which is none of public_keys");
-        Err(refused(
+        Err(key_error(
             why,
             "write that public key under signing.public_keys, or name the right secret key",
         ))
+    }
+
+    /// The signer whose secret half is in KMS; its id is that of the same key under `public_keys`.
+    async fn from_kms(
+        client: KmsClient,
+        key: &Arn,
+        signing: &SigningConfig,
+    ) -> Result<Self, OperationError> {
+        let public = PublicKey::from_kms(&client, key).await?;
+        // A parsed policy has only keys here.
+        let mut listed = signing.public_keys.iter().filter_map(|k| k.as_str().parse().ok());
+        let Some(public_key) = listed.find(|listed: &PublicKey| listed.key == public.key) else {
+            let why = format!("signing.kms_key belongs to {public}, which is none of public_keys");
+            return Err(key_error(
+                why,
+                "write that public key under signing.public_keys, or name the right KMS key",
+            ));
+        };
+        Ok(Self { public_key, secret_half: SecretHalf::Kms { client, key: key.clone() } })
     }
 
     /// The other half.
@@ -174,12 +208,33 @@ impl MinisignSigner {
     }
 
     /// The signature of a file of `owner` that lies under `name`.
-    pub fn sign(&self, owner: &str, name: &str, bytes: &[u8]) -> String {
+    ///
+    /// # Errors
+    /// If the key is in KMS, and KMS refuses.
+    pub async fn sign(
+        &self,
+        owner: &str,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<String, OperationError> {
         let comment = format::trusted_comment(owner, name);
-        let signature = self.key_pair.sign(&Blake2b512::digest(bytes));
-        let whole = self.key_pair.sign(&[signature.as_ref(), comment.as_bytes()].concat());
-        format::encode_signature(&self.public_key, signature.as_ref(), &comment, whole.as_ref())
+        let signature = self.sign_message(&Blake2b512::digest(bytes)).await?;
+        let global = self.sign_message(&[&signature[..], comment.as_bytes()].concat()).await?;
+        Ok(format::encode_signature(&self.public_key, &signature, &comment, &global))
     }
+
+    async fn sign_message(&self, message: &[u8]) -> Result<Vec<u8>, OperationError> {
+        match &self.secret_half {
+            SecretHalf::Local(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            SecretHalf::Kms { client, key } => client.sign_ed25519(key.as_str(), message).await,
+        }
+    }
+}
+
+/// The key that signs is not to be had.
+fn key_error(why: String, hint: &str) -> OperationError {
+    let doing = "find the key that signs".to_owned();
+    OperationError::with_hint(OperationErrorKind::Key, doing, why, hint)
 }
 
 /// Who writes what is believed later: an owner, and its signer where the policy signs.
@@ -213,8 +268,14 @@ impl SigningAuthor {
     }
 
     /// The signature of a file of this name; none where nothing is signed.
-    pub fn sign(&self, name: &str, bytes: &[u8]) -> Option<String> {
-        self.signer.as_ref().map(|s| s.sign(&self.owner, name, bytes))
+    ///
+    /// # Errors
+    /// As for [`MinisignSigner::sign`].
+    pub async fn sign(&self, name: &str, bytes: &[u8]) -> Result<Option<String>, OperationError> {
+        match &self.signer {
+            Some(signer) => signer.sign(&self.owner, name, bytes).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The public half of the author's key.

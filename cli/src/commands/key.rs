@@ -3,26 +3,52 @@
 use crate::{
     args::{GlobalArgs, KeyCommand},
     output::{CommandOutput, OutputWriter},
+    session::{CommandEnv, connect_aws},
     stop::{CommandError, CommandExit},
     table::TerminalStyle,
 };
 use anyhow::Context;
 use serde::Serialize;
-use shared::signing::MinisignSigner;
+use shared::{
+    catalog::Location,
+    signing::{MinisignSigner, PublicKey},
+};
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
-/// Makes a pair: the secret half goes into a file, the public one is the answer.
-pub(super) fn run(global: &GlobalArgs, command: &KeyCommand) -> anyhow::Result<CommandExit> {
-    let KeyCommand::New { file } = command;
+/// Makes a pair, or shows the public half of a KMS key.
+pub(super) async fn run(
+    global: &GlobalArgs,
+    edge: &CommandEnv,
+    command: &KeyCommand,
+) -> anyhow::Result<CommandExit> {
+    let output = match command {
+        KeyCommand::New { file } => generate_pair(file)?,
+        KeyCommand::Public { kms_key } => {
+            let aws = connect_aws(edge.attempts.unwrap_or(3)).await?;
+            let public = match Location::of_arn(kms_key) {
+                Some(place) => PublicKey::from_kms(&aws.kms(&place), kms_key).await,
+                None => {
+                    return Err(CommandError::usage(format!(
+                        "{} names no key of KMS",
+                        kms_key.as_str()
+                    )));
+                }
+            };
+            let public = public.map_err(|e| CommandError::from_operation_error(&e))?;
+            PublicKeyOutput { public_key: public.to_string(), file: None }
+        }
+    };
+    OutputWriter::new(global.json).print_output(&output)?;
+    Ok(CommandExit::Success)
+}
+
+/// A new pair: its secret half goes into a file, the public one is the answer.
+fn generate_pair(file: &Path) -> anyhow::Result<PublicKeyOutput> {
     let (signer, secret) =
         MinisignSigner::generate().map_err(|e| CommandError::from_operation_error(&e))?;
     write_secret(file, secrecy::ExposeSecret::expose_secret(&secret))?;
-    let made = KeyPairOutput {
-        public_key: signer.public_key().to_string(),
-        file: file.display().to_string(),
-    };
-    OutputWriter::new(global.json).print_output(&made)?;
-    Ok(CommandExit::Success)
+    let file = Some(file.display().to_string());
+    Ok(PublicKeyOutput { public_key: signer.public_key().to_string(), file })
 }
 
 /// Writes a secret where nothing is, for its owner alone.
@@ -34,12 +60,14 @@ fn write_secret(file: &Path, secret: &str) -> anyhow::Result<()> {
 }
 
 #[derive(Serialize)]
-struct KeyPairOutput {
+struct PublicKeyOutput {
     public_key: String,
-    file: String,
+    /// Where the secret half is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
 }
 
-impl CommandOutput for KeyPairOutput {
+impl CommandOutput for PublicKeyOutput {
     fn render_text(&self, _: TerminalStyle) -> String {
         self.public_key.clone()
     }

@@ -4,6 +4,7 @@
 //! `jq -cjS 'del(.hash)' | sha256sum` computes it as well.
 
 use crate::{
+    aws::OperationError,
     plan::Operation,
     report::Artifact,
     run::RunContext,
@@ -184,12 +185,19 @@ pub(crate) fn encode_object(
 /// An object with the author's signature of its records, as a last line, so that both are written at once.
 ///
 /// `head -n -1 OBJECT` is what was signed, and `tail -1 OBJECT | jq -r .minisig` the signature that `minisign -V` reads.
-pub(crate) fn append_signature(mut bytes: Vec<u8>, name: &str, author: &SigningAuthor) -> Vec<u8> {
-    if let Some(minisig) = author.sign(name, &bytes) {
+///
+/// # Errors
+/// If it can't be signed.
+pub(crate) async fn append_signature(
+    mut bytes: Vec<u8>,
+    name: &str,
+    author: &SigningAuthor,
+) -> Result<Vec<u8>, OperationError> {
+    if let Some(minisig) = author.sign(name, &bytes).await? {
         bytes.extend(json!({ "minisig": minisig }).to_string().into_bytes());
         bytes.push(b'\n');
     }
-    bytes
+    Ok(bytes)
 }
 
 /// The records of an object without its signature, if it counts: with a verifier, only what it finds to be signed.

@@ -87,7 +87,7 @@ impl AuditLog {
         for attempt in 0..MAX_ATTEMPTS {
             let seq = end.next;
             let (bytes, last) = encode_object(seq, run, entries, end.tip.clone());
-            let bytes = append_signature(bytes, &signed_name(seq), author);
+            let bytes = append_signature(bytes, &signed_name(seq), author).await?;
             if self.put_if_absent(seq, bytes.clone()).await? {
                 return Ok(ChainEnd { seq, tip: last, next: seq + 1 });
             }

@@ -3,7 +3,8 @@
 use super::{OperationError, OperationErrorKind};
 use aws_sdk_kms::{
     Client,
-    types::{KeyManagerType, KeyState as Word},
+    primitives::Blob,
+    types::{KeyManagerType, KeySpec, KeyState as Word, MessageType, SigningAlgorithmSpec},
 };
 use jiff::Timestamp;
 
@@ -65,6 +66,58 @@ impl KmsClient {
             Some(other) => KeyState::Unusable(other.as_str().to_owned()),
             None => KeyState::Unusable("of an unknown state".into()),
         })
+    }
+}
+
+/// Most bytes that KMS signs as they are: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html>.
+const MAX_SIGNED_BYTES: usize = 4096;
+/// What an Ed25519 public key in DER begins with (RFC 8410, section 4); its 32 bytes follow.
+const ED25519_SPKI_PREFIX: [u8; 12] =
+    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+impl KmsClient {
+    /// The public half of a key of the spec `ECC_NIST_EDWARDS25519`.
+    ///
+    /// # Errors
+    /// If KMS can't be asked, or the key is of another spec.
+    pub async fn ed25519_public_key(&self, key: &str) -> Result<[u8; 32], OperationError> {
+        let doing = || format!("read the public half of {key}");
+        let answer = self.0.get_public_key().key_id(key).send().await;
+        let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
+        let der = answer.public_key().map(Blob::as_ref).unwrap_or_default();
+        let bytes = der.strip_prefix(&ED25519_SPKI_PREFIX).and_then(|b| b.try_into().ok());
+        bytes.ok_or_else(|| {
+            let spec = answer.key_spec().map_or("none", KeySpec::as_str);
+            OperationError::with_hint(
+                OperationErrorKind::Key,
+                doing(),
+                format!("its spec is {spec}, and minisign's signatures need ECC_NIST_EDWARDS25519"),
+                "make a key of that spec with the usage SIGN_VERIFY",
+            )
+        })
+    }
+
+    /// Signs a message with an Ed25519 key: 64 bytes, the same each time (RFC 8032).
+    ///
+    /// # Errors
+    /// If KMS refuses, or the message is longer than 4,096 bytes.
+    pub async fn sign_ed25519(&self, key: &str, message: &[u8]) -> Result<Vec<u8>, OperationError> {
+        let doing = || format!("sign with {key}");
+        if message.len() > MAX_SIGNED_BYTES {
+            let why = format!("KMS signs {MAX_SIGNED_BYTES} bytes at most, not {}", message.len());
+            return Err(OperationError::from_message(doing(), why));
+        }
+        let call = self.0.sign().key_id(key).message(Blob::new(message));
+        let call = call
+            .message_type(MessageType::Raw)
+            .signing_algorithm(SigningAlgorithmSpec::Ed25519Sha512);
+        let answer = call.send().await;
+        let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
+        let signature = answer.signature().map(Blob::as_ref).unwrap_or_default();
+        if signature.len() != 64 {
+            return Err(OperationError::from_message(doing(), "what KMS sent is no signature"));
+        }
+        Ok(signature.to_vec())
     }
 }
 

@@ -1,6 +1,9 @@
 //! Who signs what lies in stores and logs.
 
-use super::{dumps::SecretSource, text::SigningKey};
+use super::{
+    dumps::SecretSource,
+    text::{Arn, SigningKey},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +16,11 @@ pub struct SigningConfig {
     /// The half that signs, for whoever makes backups. Who only reads needs none.
     #[serde(default)]
     pub secret_key: Option<SecretSource>,
-    /// The halves that check (`RW...`); `secret_key` is that of one of them.
+    /// Instead of `secret_key`: a KMS key of the spec `ECC_NIST_EDWARDS25519` that signs, so that nobody holds the secret
+    /// half. `holdfast key public ARN` prints its public half.
+    #[serde(default)]
+    pub kms_key: Option<Arn>,
+    /// The halves that check (`RW...`); the one of `secret_key` or `kms_key` is among them.
     pub public_keys: Vec<SigningKey>,
     /// Public keys of pairs that sign no more, whose signatures still count.
     #[serde(default)]

@@ -1,4 +1,9 @@
 use super::*;
+use crate::{
+    aws::{AwsClients, wire},
+    catalog::Location,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use std::{fs, path::Path, process::Command};
 
 const OWNER: &str = "acme@host-1";
@@ -21,10 +26,10 @@ fn verify_text(
     )
 }
 
-#[test]
-fn only_the_same_bytes_owner_and_name_by_a_named_key_are_signed() {
+#[tokio::test]
+async fn only_the_same_bytes_owner_and_name_by_a_named_key_are_signed() {
     let (ours, theirs) = (new_signer(), new_signer());
-    let text = ours.sign(OWNER, NAME, b"{}");
+    let text = ours.sign(OWNER, NAME, b"{}").await.expect("signed");
     assert_eq!(verify_text(&ours, NAME, b"{}", &text), Ok(ours.public_key().key_id()));
     assert_eq!(verify_text(&ours, NAME, b"{ }", &text), Err(SignatureError::Forged));
     assert_eq!(
@@ -37,9 +42,9 @@ fn only_the_same_bytes_owner_and_name_by_a_named_key_are_signed() {
     assert_eq!(owner.verify(NAME, b"{}", Some(text.as_bytes())), elsewhere);
     // Anyone can write another's id into a signature of his own.
     let mut id = ours.clone();
-    id.key_pair = theirs.key_pair.clone();
+    id.secret_half = theirs.secret_half.clone();
     assert_eq!(
-        verify_text(&ours, NAME, b"{}", &id.sign(OWNER, NAME, b"{}")),
+        verify_text(&ours, NAME, b"{}", &id.sign(OWNER, NAME, b"{}").await.expect("signed")),
         Err(SignatureError::Forged)
     );
     let none =
@@ -47,11 +52,11 @@ fn only_the_same_bytes_owner_and_name_by_a_named_key_are_signed() {
     assert_eq!(none, Err(SignatureError::Missing));
 }
 
-#[test]
-fn no_line_of_a_signature_can_be_changed() {
+#[tokio::test]
+async fn no_line_of_a_signature_can_be_changed() {
     let ours = new_signer();
-    let text = ours.sign(OWNER, NAME, b"{}");
-    let other = new_signer().sign(OWNER, "x", b"[]");
+    let text = ours.sign(OWNER, NAME, b"{}").await.expect("signed");
+    let other = new_signer().sign(OWNER, "x", b"[]").await.expect("signed");
     let swap = |line: usize| {
         let lines = text.lines().zip(other.lines()).enumerate();
         let lines = lines.map(|(i, (own, other))| if i == line { other } else { own });
@@ -105,14 +110,15 @@ fn run_minisign(folder: &Path, arguments: &[&str]) -> std::process::Output {
     ran.expect("minisign is installed: dev/install.py")
 }
 
-#[test]
-fn stock_minisign_checks_our_signatures_and_signs_with_our_keys() {
+#[tokio::test]
+async fn stock_minisign_checks_our_signatures_and_signs_with_our_keys() {
     let folder = tempfile::tempdir().expect("a folder");
     let (signer, secret) = MinisignSigner::generate().expect("random numbers");
     let public = signer.public_key().to_string();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("record"), "{}").expect("written");
-    fs::write(at("record.minisig"), signer.sign(OWNER, NAME, b"{}")).expect("written");
+    fs::write(at("record.minisig"), signer.sign(OWNER, NAME, b"{}").await.expect("signed"))
+        .expect("written");
     let ran = run_minisign(folder.path(), &["-V", "-P", &public, "-m", "record"]);
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(ran.status.success() && said.contains(&format!("holdfast {OWNER} {NAME}")), "{ran:?}");
@@ -145,4 +151,73 @@ fn a_pair_made_by_stock_minisign_signs_here() {
     let signer = MinisignSigner::parse(&text.into()).expect("a key");
     let public = fs::read_to_string(folder.path().join("their.pub")).expect("written");
     assert_eq!(public.lines().last(), Some(signer.public_key().to_string().as_str()));
+}
+
+const KMS_KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/a";
+
+/// A KMS with one Ed25519 key: it answers `GetPublicKey` and `Sign` as the real one does.
+fn kms_with(pair: Ed25519KeyPair, spec: &'static str) -> AwsClients {
+    wire::mock_aws(move |request| {
+        let asked: serde_json::Value = serde_json::from_str(&request.body).expect("JSON");
+        assert_eq!(asked["KeyId"], KMS_KEY);
+        let answer = match asked["Message"].as_str() {
+            Some(message) => {
+                assert_eq!(asked["SigningAlgorithm"], "ED25519_SHA_512");
+                assert_eq!(asked["MessageType"], "RAW");
+                let signature = pair.sign(&STANDARD.decode(message).expect("base64"));
+                serde_json::json!({ "Signature": STANDARD.encode(signature.as_ref()) })
+            }
+            None => {
+                let mut der = hex(b"302a300506032b6570032100");
+                der.extend(pair.public_key().as_ref());
+                serde_json::json!({ "PublicKey": STANDARD.encode(der), "KeySpec": spec })
+            }
+        };
+        (200, answer.to_string().into_bytes())
+    })
+}
+
+fn hex(digits: &[u8]) -> Vec<u8> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16);
+    digits.chunks(2).map(|pair| byte(pair).expect("a byte")).collect()
+}
+
+async fn signer_of(
+    aws: &AwsClients,
+    public: &str,
+) -> Result<Option<MinisignSigner>, OperationError> {
+    let text = format!(
+        "{{holdfast: 1, company: acme, id: host-1, signing: {{public_keys: [{public}], kms_key: \"{KMS_KEY}\"}}}}"
+    );
+    let policy = Policy::parse(&text).expect("a policy");
+    let home = Location::home_from_policy(&policy);
+    MinisignSigner::from_policy(&policy, &SecretResolver::new(aws, &home)).await
+}
+
+#[tokio::test]
+async fn a_key_in_kms_signs_what_stock_minisign_believes() {
+    let seed = [7; 32];
+    let aws = kms_with(
+        Ed25519KeyPair::from_seed_unchecked(&seed).expect("a pair"),
+        "ECC_NIST_EDWARDS25519",
+    );
+    let key: Arn = KMS_KEY.parse().expect("an ARN");
+    let place = Location::of_arn(&key).expect("a place");
+    let public = PublicKey::from_kms(&aws.kms(&place), &key).await.expect("a key").to_string();
+
+    let signer = signer_of(&aws, &public).await.expect("a signer").expect("signs");
+    let text = signer.sign(OWNER, NAME, b"{ }").await.expect("signed");
+    assert_eq!(verify_text(&signer, NAME, b"{ }", &text), Ok(signer.public_key().key_id()));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("record"), b"{ }").expect("written");
+    fs::write(folder.path().join("record.minisig"), &text).expect("written");
+    let ran = run_minisign(folder.path(), &["-V", "-P", &public, "-m", "record"]);
+    assert!(ran.status.success(), "{ran:?}");
+
+    // Another key's public half in the policy: nothing is signed with a key that no reader believes.
+    let other = new_signer().public_key().to_string();
+    let refused = signer_of(&aws, &other).await.expect_err("another key");
+    assert_eq!(refused.kind, OperationErrorKind::Key);
+    assert!(refused.to_string().contains(&public), "{refused}");
 }

@@ -158,7 +158,7 @@ impl BackupStore {
         put: &UploadOptions,
         author: &SigningAuthor,
     ) -> Result<(), StoreError> {
-        if let Some(signature) = author.sign(key, &bytes) {
+        if let Some(signature) = author.sign(key, &bytes).await? {
             self.put_if_absent(&beside::signature_key(key), signature.into(), put).await?;
         }
         self.put_if_absent(key, bytes, put).await

@@ -108,7 +108,7 @@ pub async fn write_marker(
             hint,
         ));
     };
-    if let Some(signature) = author.sign(MARKER_KEY, &json) {
+    if let Some(signature) = author.sign(MARKER_KEY, &json).await? {
         let name = beside::signature_key(MARKER_KEY);
         match store.put_if_absent(&name, signature.into(), &put).await {
             Err(e) if e.kind == StoreErrorKind::Exists => {

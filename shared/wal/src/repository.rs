@@ -192,7 +192,7 @@ impl WalRepository {
             ..UploadOptions::default()
         };
         // First its signature, so that what is there is signed. Signed twice, it has the same one: Ed25519 is deterministic.
-        if let Some(signature) = self.author.sign(&key, name.signed_text().as_bytes()) {
+        if let Some(signature) = self.author.sign(&key, name.signed_text().as_bytes()).await? {
             match self
                 .store
                 .put_if_absent(&beside::signature_key(&key), signature.into(), &put)

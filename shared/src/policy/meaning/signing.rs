@@ -12,6 +12,18 @@ pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
         );
         say("/signing/public_keys".into(), why);
     }
+    if let Some(key) = &signing.kms_key {
+        let at = || "/signing/kms_key".to_owned();
+        if signing.secret_key.is_some() {
+            say(at(), "one key signs: write secret_key or kms_key, not both".into());
+        }
+        if key.service() != "kms" || key.region().is_none() {
+            say(
+                at(),
+                "this is no KMS key: write its ARN, arn:aws:kms:REGION:ACCOUNT:key/ID".into(),
+            );
+        }
+    }
     for (i, key) in signing.previous.iter().enumerate() {
         if signing.public_keys.contains(key) {
             say(format!("/signing/previous/{i}"), "this key is in public_keys too".into());
@@ -34,9 +46,21 @@ mod tests {
         let key = MinisignSigner::generate().expect("random numbers").0.public_key().to_string();
         assert_eq!(said(&format!("{{public_keys: [{key}]}}")), "");
         assert_eq!(said(&format!("{{public_keys: [{key}], secret_key: {{file: /k}}}}")), "");
+        let kms = "arn:aws:kms:eu-west-1:111122223333:key/a";
+        assert_eq!(said(&format!("{{public_keys: [{key}], kms_key: \"{kms}\"}}")), "");
         for (signing, fault) in [
             ("{public_keys: []}", "signing.public_keys: no public key is named".to_owned()),
             ("{secret_key: {file: /k}}", "public_keys".to_owned()),
+            (
+                &format!("{{public_keys: [{key}], secret_key: {{file: /k}}, kms_key: \"{kms}\"}}"),
+                "signing.kms_key: one key signs".into(),
+            ),
+            (
+                &format!(
+                    "{{public_keys: [{key}], kms_key: \"arn:aws:sns:eu-west-1:111122223333:t\"}}"
+                ),
+                "signing.kms_key: this is no KMS key".into(),
+            ),
             ("{public_keys: [RWx]}", "write the line RW...".to_owned()),
             (&format!("{{public_keys: [{key}], previous: [{key}]}}"), "signing.previous[0]".into()),
             (

@@ -1,6 +1,6 @@
 //! Names of AWS, S3 and what speaks like it: regions, accounts, ARNs, buckets, endpoints, identifiers of RDS.
 
-use super::super::structure::suggest_word;
+use super::{super::structure::suggest_word, Arn, Region};
 
 /// AWS's regions, as this version of Holdfast knows them. A well-formed name that is not among them is a warning and no
 /// error: AWS adds regions faster than programs are updated.
@@ -72,6 +72,18 @@ pub(super) fn check_account(s: &str) -> Result<(), String> {
             "\"{s}\" is not an AWS account id: write twelve digits in quotes, such as \"{example}\""
         )
     })
+}
+
+impl Arn {
+    /// The service that it is of: `kms`.
+    pub fn service(&self) -> &str {
+        self.as_str().split(':').nth(2).unwrap_or_default()
+    }
+
+    /// Its region; none of what has no region, as a role.
+    pub fn region(&self) -> Option<Region> {
+        self.as_str().split(':').nth(3)?.parse().ok()
+    }
 }
 
 pub(super) fn check_arn(s: &str) -> Result<(), String> {

@@ -417,7 +417,10 @@ async fn where_the_policy_signs_nothing_counts_that_no_key_of_it_signed() {
     let (other, _) = MinisignSigner::generate().expect("random numbers");
     replace(
         &signature,
-        &other.sign("listings@host-1", &beside::manifest_key(KEY), json.as_bytes()),
+        &other
+            .sign("listings@host-1", &beside::manifest_key(KEY), json.as_bytes())
+            .await
+            .expect("signed"),
     );
     assert!(classify_key(&world, KEY).await.contains("which the policy does not name"));
     std::fs::remove_file(&signature).expect("removed");
