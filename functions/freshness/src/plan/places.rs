@@ -8,6 +8,7 @@ use super::{
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     hints::commands,
+    keep::reasons_to_keep,
     objective::{AgeObjective, COPY_GRACE_PERIOD, newest_overdue_slot},
     plan::{Finding, FindingCode, Severity},
     policy::{AssetObjectives, Policy},
@@ -132,9 +133,12 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
 /// A schedule whose newest slot has no dump of its own, though others may be young enough. From the second missed slot on
 /// it is critical.
 fn check_missed_schedules(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, now: Timestamp) {
-    for PointSchedule { reason, when, counts_for_objective: whole } in &stored.schedules {
+    for PointSchedule { reason, when, counts_for_objective: whole, keep } in &stored.schedules {
         let Some(reason) = reason.as_ref().filter(|_| stored.committed) else { continue };
         let Some(due) = newest_overdue_slot(when, &stored.zone, now) else { continue };
+        if keep.as_ref().is_some_and(|k| reasons_to_keep(&[((), due)], k, now).is_empty()) {
+            continue;
+        }
         let taken = stored.by_reason.get(reason).copied();
         if taken.is_some_and(|at| at >= due)
             || (*whole && judged.has_finding(&[FindingCode::BackupStale]))

@@ -11,7 +11,8 @@ use shared::{
     objective::AgeObjective,
     parts::postgres_assets,
     policy::{
-        AssetObjectives, DumpFormat, DumpRule, Policy, PostgresGroup, ScheduleConfig, StoreConfig,
+        AssetObjectives, DumpFormat, DumpRule, Policy, PostgresGroup, RetentionRule,
+        ScheduleConfig, StoreConfig,
         text::{Name, ZoneName},
     },
 };
@@ -83,6 +84,8 @@ pub struct PointSchedule {
     pub when: ScheduleConfig,
     /// Whether these points count for the objective.
     pub counts_for_objective: bool,
+    /// What keeps them, where a rule does: a slot whose point it no longer keeps was not missed.
+    pub keep: Option<RetentionRule>,
 }
 
 /// A point's file against the checksum beside it.
@@ -148,7 +151,7 @@ pub fn object_assets(
 
 impl PointSchedule {
     fn for_all_points(when: ScheduleConfig) -> Self {
-        Self { reason: None, when, counts_for_objective: true }
+        Self { reason: None, when, counts_for_objective: true, keep: None }
     }
 }
 
@@ -170,7 +173,8 @@ fn dump_assets(
     let taken = taken.filter_map(|(reason, dump)| {
         let (reason, when) = (reason.to_string(), dump.schedule.clone()?);
         let whole = counts_for_objective(group, dump);
-        Some(PointSchedule { reason: Some(reason), when, counts_for_objective: whole })
+        let keep = Some(dump.keep.clone());
+        Some(PointSchedule { reason: Some(reason), when, counts_for_objective: whole, keep })
     });
     let schedules: Vec<_> = taken.collect();
     let place = |store: &StoreConfig, database: Option<&str>, schedules: Vec<PointSchedule>| {

@@ -316,6 +316,20 @@ fn a_dump_of_some_tables_and_one_before_a_restore_are_never_the_newest_point() {
 }
 
 #[test]
+fn a_dump_that_its_rule_no_longer_keeps_was_not_missed() {
+    let monthly = |keep: &str| {
+        let daily = "      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n";
+        let rule = format!(
+            "      monthly: {{ schedule: {{ cron: \"0 3 1 * *\" }}, keep: {{ for: {keep} }} }}\n"
+        );
+        host_policy(&format!("{daily}{rule}"))
+    };
+    let well = [("daily", "2026-11-20T02:00:00Z")];
+    assert_eq!(finding_codes(&plan_dumps(&monthly("15d"), &well)), "");
+    assert_eq!(finding_codes(&plan_dumps(&monthly("35d"), &well)), "critical schedule-missed");
+}
+
+#[test]
 fn where_the_policy_takes_nothing_but_some_tables_they_are_what_it_wants() {
     let policy = host_policy(
         "      some: { schedule: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n",
