@@ -1,5 +1,6 @@
 //! The command line. Its help is read at 3 a.m.: say what happens, what it costs, and show one line to copy.
 
+pub(crate) mod simulate;
 pub(crate) mod wal;
 
 use crate::function::FunctionName;
@@ -111,6 +112,16 @@ Exits with 1 when something could not be looked at.")]
         #[arg(value_enum, value_name = "FUNCTION")]
         functions: Vec<FunctionName>,
     },
+    /// The policy's days ahead, played in a moment: points, ages, storage, quotas, findings, messages; asks AWS nothing
+    ///
+    /// Plays the functions' own code in a world where nothing fails, on a fleet made up from the policy. Markdown, or JSON.
+    #[command(after_help = "\
+Examples:
+  holdfast simulate
+  holdfast simulate --days 90 --databases 20 --database-size 500
+  holdfast simulate --against new-policy.yaml        what changes, and what would be deleted that is kept today
+  holdfast simulate --json | jq '.places[] | select(.quota_reached_on)'")]
+    Simulate(simulate::SimulateArgs),
     /// Run a function now, as its Lambda would
     ///
     /// The same code as the Lambda, metrics and alarms included. Asking twice does nothing twice.

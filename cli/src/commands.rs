@@ -16,6 +16,7 @@ mod policy;
 mod report;
 mod restore;
 mod run;
+mod simulate;
 mod status;
 mod store;
 pub(crate) mod verify;
@@ -39,6 +40,9 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
     match command {
         CliCommand::Policy(command) => {
             interrupt.run_until_interrupted(Box::pin(policy::run(global, edge, command))).await
+        }
+        CliCommand::Simulate(args) => {
+            interrupt.run_until_interrupted(Box::pin(simulate::run(global, edge, args))).await
         }
         CliCommand::Status => {
             interrupt

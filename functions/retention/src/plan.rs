@@ -4,6 +4,7 @@ mod judge;
 
 pub use judge::{RetentionDecision, evaluate_points};
 
+use crate::vault::may_delete;
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
@@ -74,11 +75,13 @@ pub fn plan(policy: &Policy, seen: &Inventory, now: Timestamp) -> RetentionPlan 
         let ours = judged.iter().filter(|j| j.point.is_owned_by(&owner) && !j.point.automated);
         let stays = |j: &&RetentionDecision<'_>| !matches!(j.verdict, RetentionVerdict::Delete(..));
         out.retained += ours.filter(stays).count();
-        let refused = check_delete_limit(
-            &policy.limits.delete,
-            &place.to_string(),
-            count_good_points(&judged, &owner),
-        );
+        // What another account deletes itself is no mistake that a limit could stop.
+        let refused = if may_delete(policy, place) {
+            let counts = count_good_points(&judged, &owner);
+            check_delete_limit(&policy.limits.delete, &place.to_string(), counts)
+        } else {
+            None
+        };
         let steps = judged.into_iter().filter_map(|j| match j.verdict {
             RetentionVerdict::Delete(point, because) => {
                 let action = DeleteSnapshot { at: place.clone(), point };

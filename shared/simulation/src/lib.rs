@@ -9,9 +9,11 @@
 //! - [`functions`]: the functions; [`policies`]: the policies; [`moments`]: when something can change
 //! - [`simulation`]: the engine
 //! - [`invariants`]: what must never happen; [`oracle`]: what is right, written from the docs alone
+//! - [`forecast`]: what a policy comes to when nothing goes wrong
 //! - [`scenario`]: a seed's policies, databases and faults, played and shrunk
 
 pub mod faults;
+pub mod forecast;
 pub mod functions;
 pub mod invariants;
 pub mod moments;

@@ -295,6 +295,9 @@ fn check_offsite_copies(
         let objective =
             AgeObjective::for_copy(rule.max_age.as_ref(), copy_interval(policy, group, rule, now));
         let max = objective.map(|o| o.max_age);
+        if newest.is_none() && is_on_demand(group, rule) && !has_source(rule, home) {
+            continue;
+        }
         let on_the_way = there.iter().filter(|p| p.state == RecoveryPointState::InFlight).count();
         let coming =
             if on_the_way > 0 { format!("; {on_the_way} on the way") } else { String::new() };
@@ -352,6 +355,17 @@ fn check_offsite_copies(
     }
     judged.standing.offsite_age_seconds =
         ages.and_then(|a| a.into_iter().max()).map(|a| a.as_secs());
+}
+
+/// Whether a rule copies only what is taken on demand, as before a deployment: until there is one, nothing has to be there.
+fn is_on_demand(group: &DatabaseGroup, rule: &SnapshotCopyRule) -> bool {
+    let unscheduled = |r| group.snapshots.get(r).is_some_and(|s| s.schedule.is_none());
+    rule.of.iter().all(unscheduled)
+}
+
+/// Whether there is a good point at home that a rule copies.
+fn has_source(rule: &SnapshotCopyRule, home: &[&RecoveryPoint]) -> bool {
+    home.iter().any(|p| p.is_complete() && rule.of.iter().any(|r| p.has_reason(r.as_str())))
 }
 
 /// The shortest time between two points that a rule copies; RDS's own come once a day.

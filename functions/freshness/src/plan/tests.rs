@@ -382,6 +382,27 @@ fn an_asset_that_lacks_one_of_its_two_places_has_no_offsite_age() {
 }
 
 #[test]
+fn a_copy_of_what_is_taken_on_demand_is_missing_only_when_there_is_something_to_copy() {
+    let more = "  pre-deploy: { keep: { for: 90d } }\n    copies: [{ to: dr, of: [daily], keep: { newest: 2 } }, \
+                { to: dr, of: [pre-deploy], keep: { newest: 3 } }]";
+    let policy = fleet_policy(more);
+    let now = "2026-11-20T04:00:00Z";
+    let db = db_instance("acme-a", parse_time(now));
+    let daily = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-20T02:00:00Z"));
+    let mut world = home_inventory(&policy, vec![db.clone()], vec![daily.clone()]);
+    add_copy(&mut world, "us-east-1", &daily);
+    let verdict = plan_inventory(&policy, world.clone(), now);
+    assert_eq!(format_plan(&verdict), "fine");
+    assert_eq!(verdict.assets[0].offsite_age_seconds, Some(2 * 3600));
+
+    let before = owned_snapshot(&policy, &db, "pre-deploy", parse_time("2026-11-18T02:00:00Z"));
+    let home = Location::home_from_policy(&policy);
+    world.locations.get_mut(&home).expect("home").points.push(before);
+    let verdict = plan_inventory(&policy, world, now);
+    assert!(format_plan(&verdict).contains("offsite-copy-missing"), "{}", format_plan(&verdict));
+}
+
+#[test]
 fn what_the_selection_lacks_or_has_twice_is_said() {
     let yaml = format!(
         "{HOME}{}",
