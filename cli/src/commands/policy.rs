@@ -8,15 +8,18 @@ use crate::{
     table::TerminalStyle,
     words::{format_finding, pluralize},
 };
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
     aws::AwsClients,
+    hints::commands::SIMULATE,
     plan::{Finding, Severity},
     policy::{Policy, PolicyError, PostgresGroup, text::Name},
     run::{Deadline, RunContext},
     source::{PolicyLoadError, PolicyLoader},
 };
+use simulation::forecast::{ForecastRequest, forecast};
 use std::collections::BTreeMap;
 
 /// Checks a policy, or prints the schema.
@@ -40,7 +43,10 @@ pub(super) async fn run(
         Ok(policy) => {
             let ahead =
                 if *preflight { Some(preflight_account(&aws, &policy, edge).await) } else { None };
-            PolicyCheckOutput { preflight: ahead, ..PolicyCheckOutput::from_policy(at, &policy) }
+            PolicyCheckOutput {
+                preflight: ahead,
+                ..PolicyCheckOutput::from_policy(at, &policy, edge.now)
+            }
         }
         Err(PolicyLoadError::Faulty { faults, .. }) => PolicyCheckOutput::from_errors(at, faults.0),
         Err(e) => return Err(CommandError::from_policy_error(&e)),
@@ -96,6 +102,9 @@ struct PolicyCheckOutput {
     warnings: Vec<PolicyError>,
     /// Parts that are checked and that no function runs.
     unsupported: Vec<UnsupportedPart>,
+    /// What goes wrong in the next weeks though nothing fails, by a short simulation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    surprises: Vec<String>,
     /// What will be in the way on the policy's account, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     preflight: Option<Vec<Finding>>,
@@ -177,11 +186,12 @@ impl PolicyCheckOutput {
             test_restores,
             warnings,
             unsupported: not_run_yet,
+            surprises: Vec::new(),
             preflight: None,
         }
     }
 
-    fn from_policy(file: &str, policy: &Policy) -> Self {
+    fn from_policy(file: &str, policy: &Policy, now: Timestamp) -> Self {
         let part = |(path, what)| UnsupportedPart { path, description: what };
         let parts = policy.unimplemented_parts().into_iter().map(part);
         let summary = PolicySummary {
@@ -208,6 +218,7 @@ impl PolicyCheckOutput {
             summary: Some(summary),
             warnings: policy.warnings(),
             unsupported: parts.collect(),
+            surprises: forecast(policy, &ForecastRequest::short_from(now, policy)).surprises(),
             preflight: None,
         }
     }
@@ -272,6 +283,10 @@ impl CommandOutput for PolicyCheckOutput {
                     .iter()
                     .map(|p| format!("  {:<widest$}  {}", p.path, p.description)),
             );
+        }
+        if !self.surprises.is_empty() {
+            lines.push(format!("\nahead, though nothing fails (more by `{SIMULATE}`):"));
+            lines.extend(self.surprises.iter().map(|s| format!("  {s}")));
         }
         if let Some(ahead) = &self.preflight {
             let none =

@@ -138,10 +138,10 @@ fn markdown_table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) ->
 
 impl CommandOutput for SimulationOutput {
     fn render_text(&self, _: TerminalStyle) -> String {
-        let Forecast { start, days, assumptions, points, ages, places, findings, messages } =
+        let Forecast { start, days, runs, assumptions, points, ages, places, findings, messages } =
             &self.played;
         let mut parts = vec![format!(
-            "# {} played ahead: {} from {}\n",
+            "# {} played ahead: {} from {}, {runs} runs\n",
             self.policy,
             pluralize(*days as usize, "day", "days"),
             start.strftime("%Y-%m-%d")

@@ -34,6 +34,17 @@ pub struct ForecastRequest {
 }
 
 impl ForecastRequest {
+    /// As many days as are played in well under a second: 45 of a few databases, and 15 of very many.
+    pub fn short_from(start: Timestamp, policy: &Policy) -> Self {
+        let databases = policy
+            .databases
+            .values()
+            .map(|g| g.expect.map_or(g.select.identifiers.len(), |n| n.get() as usize).max(1));
+        let days = 200 / databases.sum::<usize>().max(1);
+        let days = u32::try_from(days).unwrap_or(45).clamp(15, 45);
+        Self { days, ..Self::year_from(start) }
+    }
+
     /// A year of databases of 100 GiB, with dumps of 1 GB.
     pub fn year_from(start: Timestamp) -> Self {
         Self { start, days: 365, database_gib: 100, dump_bytes: 1_000_000_000, databases: 1 }
@@ -47,6 +58,8 @@ pub struct Forecast {
     pub start: Timestamp,
     /// Days that were played.
     pub days: u32,
+    /// Runs of functions that were played; those in which nothing can change are skipped.
+    pub runs: u64,
     /// What was made up, because the policy does not say it.
     pub assumptions: Vec<String>,
     /// Recovery points by asset, reason and place.

@@ -26,6 +26,8 @@ pub const AUDIT_LIST: &str = "holdfast audit list";
 pub const AUDIT_LIST_MONTH: &str = "holdfast audit list --since 31d";
 /// Marks of the stores.
 pub const STORE_INIT: &str = "holdfast store init";
+/// The policy played ahead.
+pub const SIMULATE: &str = "holdfast simulate";
 /// A pair of keys that signs.
 pub const KEY_NEW: &str = "holdfast key new signing.key";
 /// Every dump.
@@ -40,7 +42,7 @@ pub const RUN_OFFSITE: &str = "holdfast run offsite";
 pub const REPORT: &str = "holdfast report";
 
 /// Commands without an argument, for the test.
-pub const ALL: [&str; 15] = [
+pub const ALL: [&str; 16] = [
     STATUS,
     ALARMS,
     MONITOR,
@@ -51,6 +53,7 @@ pub const ALL: [&str; 15] = [
     AUDIT_LIST_MONTH,
     STORE_INIT,
     KEY_NEW,
+    SIMULATE,
     LIST,
     VERIFY_FULL,
     RUN_SNAPSHOT,

@@ -234,6 +234,7 @@ impl Recorder {
         Forecast {
             start: self.request.start,
             days: self.request.days,
+            runs: simulation.runs,
             assumptions,
             points: points.collect(),
             ages: ages.collect(),
