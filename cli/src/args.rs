@@ -1,5 +1,6 @@
 //! The command line. Its help is read at 3 a.m.: say what happens, what it costs, and show one line to copy.
 
+pub(crate) mod redis;
 pub(crate) mod wal;
 
 use crate::function::FunctionName;
@@ -162,6 +163,9 @@ Examples:
 
 Exit codes: 1 failed, 2 no connection to the database, 3 upload, 4 encryption, 5 clean-up.")]
     Dump(DumpArgs),
+    /// Redis and Valkey: check the servers, save, take RDB files
+    #[command(subcommand)]
+    Redis(redis::RedisCommand),
     /// The dumps that there are, newest first, from the stores alone
     #[command(after_help = "\
 Examples:
@@ -200,6 +204,7 @@ Examples:
   holdfast restore production/shop --replace --dry-run      what would happen
   holdfast restore production/shop --replace                asks before it does it
   holdfast restore production/shop --to x --table orders    chosen tables, into a new database
+  holdfast restore cache --to /srv/redis-restored           an RDB file into a folder, with what to do next
   holdfast restore production --at 2026-11-27T14:05:00Z --target-dir /srv/restored    a whole server as of then
 
 BACKUP is GROUP/DATABASE for its newest good dump, or a file as `holdfast list` prints it.
@@ -521,10 +526,10 @@ pub(crate) struct KeyArgs {
 pub(crate) struct RestoreArgs {
     /// The dump: GROUP/DATABASE for its newest, or a file
     pub(crate) backup: String,
-    /// Restore into this new database
+    /// Restore into this new database; an RDB file into this new or empty folder
     #[arg(
         long,
-        value_name = "DATABASE",
+        value_name = "DATABASE|DIR",
         required_unless_present_any = ["replace", "target_dir"],
         conflicts_with = "replace"
     )]
