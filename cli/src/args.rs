@@ -103,7 +103,7 @@ Exits with 1 when anything is critical, so it can be a check of its own.")]
     /// Runs the very code of the Lambdas as a dry run.
     #[command(after_help = "\
 Examples:
-  holdfast plan                what all five would do
+  holdfast plan                what all of them would do
   holdfast plan retention      which snapshots would be deleted, and why
 
 Exits with 1 when something could not be looked at.")]

@@ -149,9 +149,10 @@ impl RdbStream {
                 Err(_) => stalled(&doing),
                 Ok(Err(e)) => RedisError::from_io(&doing, &e),
                 Ok(Ok(0)) => {
-                    let why = "the server closed the connection in the middle";
-                    let hint = "see the server's log: a failed fork, a full buffer, a restart";
-                    RedisError::new(RedisErrorKind::Connection, &doing, why, hint)
+                    // After the file the server closes: whoever walks it asks for more only when it is not whole.
+                    let why = "the server closed the connection in the middle; see its log";
+                    pipe::send_error(&to, io::Error::new(io::ErrorKind::UnexpectedEof, why)).await;
+                    return Ok(());
                 }
                 Ok(Ok(_)) => continue,
             };

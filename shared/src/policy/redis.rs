@@ -178,3 +178,40 @@ impl Policy {
         self.postgres.get(name).or_else(|| self.rdb_groups.get(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(group: &str) -> Policy {
+        let text = format!(
+            "{{holdfast: 1, company: acme, id: host-1, redis: {{cache: {{storage: {{directory: /b}}, keep: {{newest: 3}}{group}}}}}}}"
+        );
+        Policy::parse(&text).unwrap_or_else(|faults| panic!("{faults}"))
+    }
+
+    #[test]
+    fn a_group_with_an_address_is_stored_as_one_database_dumped_for_one_reason() {
+        let policy = policy(", address: \"db:6379\", min_backups: 2, legal_holds: [x]");
+        let groups: Vec<_> = policy.stored_groups().collect();
+        let [(name, group)] = groups[..] else { panic!("{groups:?}") };
+        assert_eq!((name.as_str(), group.databases.named()), ("cache", &["cache".to_owned()][..]));
+        let dumps = group.all_dumps();
+        assert_eq!(dumps.keys().map(ReasonName::as_str).collect::<Vec<_>>(), [RDB_REASON]);
+        assert_eq!(group.min_backups.get(), 2);
+        assert_eq!(group.legal_holds, ["x"]);
+        let written = serde_json::to_value(&policy).expect("JSON");
+        assert!(written.get("rdb_groups").is_none(), "it is derived");
+    }
+
+    #[test]
+    fn a_group_without_an_address_is_watched_and_not_stored() {
+        assert_eq!(policy("").stored_groups().count(), 0);
+    }
+
+    #[test]
+    fn no_policy_of_postgres_can_ask_for_an_rdb_file() {
+        let text = "{holdfast: 1, company: acme, id: h, postgres: {a: {databases: [x], storage: {directory: /b}, dumps: {d: {keep: {newest: 1}, format: rdb}}}}}";
+        assert!(Policy::parse(text).is_err());
+    }
+}
