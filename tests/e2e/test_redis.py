@@ -112,7 +112,7 @@ def test_the_password_is_shown_nowhere(server, holdfast, folder) -> None:
 
 def test_an_acl_user_without_a_right_to_any_key_is_enough(server, holdfast, folder) -> None:
     """The rights of docs/redis.md; settings that it may not see are said to be unseen."""
-    rights = "on >backup-pw resetkeys -@all +sync +psync +replconf +ping +info".split()
+    rights = ["on", ">backup-pw", "resetkeys", "-@all", "+sync", "+psync", "+replconf", "+ping", "+info"]
     server.run("ACL", "SETUSER", "backup", *rights)
     policy = policy_of(server, folder, user="backup", settings={"appendonly": "no"})
     well(holdfast(policy, "redis", "dump", "cache", REDIS_PASSWORD="backup-pw"))
@@ -254,23 +254,23 @@ def test_the_healthiest_replica_is_read_and_lag_and_links_are_watched(server, ho
 
 def test_sentinels_agree_until_one_is_gone_or_the_primary_is(holdfast, folder) -> None:
     """Three Sentinels; one killed is a finding; so is a primary that they hold for down, until the failover is over."""
-    with redis() as primary, redis("--replicaof", "127.0.0.1", str(primary.port)) as replica:
-        with sentinel(primary, 2) as one, sentinel(primary, 2) as two, sentinel(primary, 2) as three:
-            everyone = [one, two, three]
-            for each in everyone:
-                each.until("SENTINEL CKQUORUM mymaster", "OK 3 usable")
-                each.until("SENTINEL REPLICAS mymaster", str(replica.port))
-            policy = policy_of(primary, folder, sentinels=[each.address for each in everyone])
-            assert well(holdfast(policy, "redis", "check", "--json")).json["findings"] == []
-            three.kill()
-            checked = holdfast(policy, "redis", "check", "--json")
-            assert (checked.code, {each["code"] for each in checked.json["findings"]}) == (1, {"sentinel-quorum-lost"})
-            primary.kill()
-            one.until("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster", str(replica.port))
-            moved = policy_of(replica, folder, sentinels=[one.address, two.address])
-            two.until("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster", str(replica.port))
-            taken = take(holdfast, moved)
-            assert record(folder, taken["backup"])["redis"]["node"] == replica.address
+    with (redis() as primary, redis("--replicaof", "127.0.0.1", str(primary.port)) as replica,
+          sentinel(primary, 2) as one, sentinel(primary, 2) as two, sentinel(primary, 2) as three):
+        everyone = [one, two, three]
+        for each in everyone:
+            each.until("SENTINEL CKQUORUM mymaster", "OK 3 usable")
+            each.until("SENTINEL REPLICAS mymaster", str(replica.port))
+        policy = policy_of(primary, folder, sentinels=[each.address for each in everyone])
+        assert well(holdfast(policy, "redis", "check", "--json")).json["findings"] == []
+        three.kill()
+        checked = holdfast(policy, "redis", "check", "--json")
+        assert (checked.code, {each["code"] for each in checked.json["findings"]}) == (1, {"sentinel-quorum-lost"})
+        primary.kill()
+        one.until("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster", str(replica.port))
+        moved = policy_of(replica, folder, sentinels=[one.address, two.address])
+        two.until("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster", str(replica.port))
+        taken = take(holdfast, moved)
+        assert record(folder, taken["backup"])["redis"]["node"] == replica.address
 
 
 def test_settings_and_failed_saves_are_findings_and_no_save_is_asked_for_that_could_stop_writes(holdfast, folder) -> None:

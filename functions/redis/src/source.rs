@@ -20,7 +20,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A node that begins to send its file.
 #[derive(Debug)]
-pub(crate) struct OpenSource {
+pub(crate) struct OpenRdbSource {
     /// Its address.
     pub(crate) node: String,
     /// What it says of itself.
@@ -36,7 +36,7 @@ pub(crate) struct OpenSource {
 pub(crate) async fn open_source(
     config: &RedisConfig,
     prefer: RedisSource,
-) -> Result<OpenSource, OperationError> {
+) -> Result<OpenRdbSource, OperationError> {
     let failed = |e: RedisError| error_from_redis(&e);
     let named = node_info(config).await.map_err(failed)?;
     if prefer == RedisSource::PreferReplica {
@@ -61,7 +61,7 @@ fn healthy_replicas(config: &RedisConfig, named: &ServerInfo) -> Vec<RedisConfig
 }
 
 /// A replica counts only while it follows the very history of the primary that names it.
-async fn open_replica(node: &RedisConfig, primary: &ServerInfo) -> Result<OpenSource, RedisError> {
+async fn open_replica(node: &RedisConfig, primary: &ServerInfo) -> Result<OpenRdbSource, RedisError> {
     let info = node_info(node).await?;
     let follows = info.is_replica()
         && info.text("master_link_status") == Some("up")
@@ -83,7 +83,7 @@ async fn node_info(node: &RedisConfig) -> Result<ServerInfo, RedisError> {
     node.connect().await?.info().await
 }
 
-async fn open_node(node: &RedisConfig) -> Result<OpenSource, RedisError> {
+async fn open_node(node: &RedisConfig) -> Result<OpenRdbSource, RedisError> {
     let mut client = node.connect().await?;
     let doing = || format!("read the RDB file of {}", node.address);
     let began = Instant::now();
@@ -104,5 +104,5 @@ async fn open_node(node: &RedisConfig) -> Result<OpenSource, RedisError> {
         return Err(RedisError::new(RedisErrorKind::Busy, doing(), why, hint));
     }
     let stream = start_rdb_stream(client, &info).await?;
-    Ok(OpenSource { node: node.address.to_string(), info, stream })
+    Ok(OpenRdbSource { node: node.address.to_string(), info, stream })
 }

@@ -6,7 +6,7 @@
 use crate::{
     fault::error_from_redis,
     observe::{RdbGroup, connect_config},
-    source::{OpenSource, open_source},
+    source::{OpenRdbSource, open_source},
 };
 use codec::{ArchiveDigests, ArchiveError, EncodingOptions, pipe};
 use dump::{
@@ -135,7 +135,7 @@ async fn stream_rdb(
     key: &str,
     recipe: &EncodingOptions,
     put: &UploadOptions,
-    source: OpenSource,
+    source: OpenRdbSource,
 ) -> Result<StreamedRdb, OperationError> {
     let (raw_to, raw_from) = pipe::chunk_channel(CHANNEL_CAPACITY);
     let (plain_to, plain_from) = pipe::chunk_channel(CHANNEL_CAPACITY);
