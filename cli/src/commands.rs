@@ -13,6 +13,7 @@ mod notify;
 mod page;
 mod plan;
 mod policy;
+mod redis;
 mod report;
 mod restore;
 mod run;
@@ -91,6 +92,10 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
         CliCommand::Dump(args) => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
             Box::pin(dump::run(&session, args)).await
+        }
+        CliCommand::Redis(command) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
+            Box::pin(redis::run(&session, command)).await
         }
         CliCommand::List { target: of } => {
             interrupt

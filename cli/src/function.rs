@@ -26,15 +26,18 @@ pub(crate) enum FunctionName {
     Replication,
     /// Dumps PostgreSQL databases
     Dump,
+    /// Takes RDB files of Redis and checks its servers
+    Redis,
     /// Deletes the snapshots and dumps that the policy lets go
     Retention,
 }
 
 impl FunctionName {
     /// All, in the order in which one builds on the other.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Snapshot,
         Self::Dump,
+        Self::Redis,
         Self::Offsite,
         Self::Freshness,
         Self::Replication,
@@ -49,6 +52,7 @@ impl FunctionName {
             Self::Freshness => freshness::NAME,
             Self::Replication => replication::NAME,
             Self::Dump => dump::NAME,
+            Self::Redis => redis_function::NAME,
             Self::Retention => retention::NAME,
         }
     }
@@ -76,6 +80,7 @@ impl FunctionName {
                 }
                 Self::Replication => Box::pin(replication::run(world, request)).await,
                 Self::Dump => Box::pin(dump::run(world, request)).await,
+                Self::Redis => Box::pin(redis_function::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,
             };
             Box::pin(finish_run(world, report, begun)).await
@@ -162,7 +167,7 @@ pub(crate) fn exit_for_report(
 
 /// Which part of a dump failed: the codes that people's own scripts had.
 fn dump_exit(report: &RunReport) -> Option<CommandExit> {
-    if report.function != dump::NAME {
+    if report.function != dump::NAME && report.function != redis_function::NAME {
         return None;
     }
     let failed = report.outcomes.iter().filter_map(|o| o.kind);

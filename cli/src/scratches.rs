@@ -26,6 +26,10 @@ impl ScratchServers {
     ) -> Self {
         let mut all = Self::default();
         for VerifyTarget { item, .. } in items.iter().filter(|_| full) {
+            // An RDB file is loaded by a server of its own.
+            if restore::rdb::is_rdb(&item.backup) {
+                continue;
+            }
             let group = item.group.to_string();
             if all.by_group.contains_key(&group) || all.folders.contains_key(&group) {
                 continue;

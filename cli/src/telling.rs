@@ -106,7 +106,7 @@ pub(crate) fn verification_event(
             let fault = v.failure_reason();
             // The rows that were counted are those of the commit record, or a check has failed.
             let counted = item.committed_manifest().filter(|_| v.restored && v.is_good);
-            let rows = counted.map(|m| m.tables.iter().map(|t| t.rows).sum());
+            let rows = counted.map(storage::BackupManifest::row_count);
             (fault, Some(v.durations.iter().map(|t| t.seconds).sum()), rows)
         }
     };

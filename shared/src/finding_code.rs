@@ -252,6 +252,12 @@ finding_codes! {
     QuotaNotReadable "quota-not-readable":
         "The quota of manual snapshots could not be read." /
         "Allow `rds:DescribeAccountAttributes`.";
+    RdbChecksumOff "rdb-checksum-off":
+        "A Redis server writes its RDB files without a checksum, so damage in them is not seen when they are loaded." /
+        "Set `rdbchecksum yes` in redis.conf and restart the server.";
+    RdbSaveFailed "rdb-save-failed":
+        "A Redis server could not write its RDB file or its append-only file, or has not saved for long; it may refuse writes." /
+        "See the server's log: most often its disk is full, its folder is gone, or the fork had no memory.";
     ReadAccess "read-access":
         "A bucket's policy lets others read than `access` names." /
         "Take them out of the bucket's policy, or name them in `access`.";
@@ -306,6 +312,12 @@ finding_codes! {
     ScheduleMissed "schedule-missed":
         "The newest scheduled time has no recovery point of its own, although others may be recent enough." /
         "Run the function that makes it, and see its last report for what stopped it. The second miss in a row is critical.";
+    SentinelDisagreement "sentinel-disagreement":
+        "Sentinels name different primaries, or hold the primary for down." /
+        "Compare `SENTINEL MASTER` of each; one that fell behind is restarted or reset.";
+    SentinelQuorumLost "sentinel-quorum-lost":
+        "Sentinels are not reached or too few, so no failover would happen." /
+        "Start the missing Sentinels; see `SENTINEL CKQUORUM`.";
     ServiceTimeout "service-timeout":
         "A service did not answer within its share of the run's time." /
         "See whether the service is reachable; the next run tries again.";
@@ -315,6 +327,9 @@ finding_codes! {
     SettingsDrift "settings-drift":
         "A backup setting of a database differs from the policy." /
         "Run the command in the finding, or change the policy.";
+    SettingsNotReadable "settings-not-readable":
+        "A Redis server does not show its settings, so they could not be compared with the policy." /
+        "Allow its user `CONFIG GET`; where the service has none, take `settings` out of the policy.";
     SizeBelowMinimum "size-below-minimum":
         "The newest object is smaller than `min_size`." /
         "Look into it before older ones are deleted: it may be empty.";

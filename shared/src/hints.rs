@@ -73,8 +73,11 @@ pub fn function(name: &str) -> String {
     commands::function(name).unwrap_or_else(|| format!("see the log of {name}"))
 }
 
-/// The command that takes a dump of a database at once; none where nothing of the policy dumps it.
+/// The command that takes a dump of a database, or an RDB file, at once; none where nothing of the policy does.
 pub fn take_dump_command(policy: &Policy, group: &Name, database: &str) -> Option<String> {
+    if policy.redis.get(group).is_some_and(|g| g.address.is_some()) {
+        return Some(run(&commands::redis_dump(group.as_str())));
+    }
     let dumps = &policy.postgres.get(group)?.dumps;
     // Base backups are not taken yet.
     let taken = || dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);

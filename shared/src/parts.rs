@@ -127,16 +127,6 @@ pub fn unimplemented_parts(policy: &Policy) -> Vec<UnimplementedPart> {
             add(Severity::Warning, name, path, "streaming replicas are not watched yet");
         }
     }
-    for (name, group) in &policy.redis {
-        let checks = [
-            ("settings", !group.settings.is_empty(), "settings are not checked yet"),
-            ("replica_max_lag", group.replica_max_lag.is_some(), "replicas are not watched yet"),
-            ("sentinels", !group.sentinels.is_empty(), "sentinels are not asked yet"),
-        ];
-        for (key, _, why) in checks.into_iter().filter(|c| c.1) {
-            add(Severity::Warning, name, format!("redis.{name}.{key}"), why);
-        }
-    }
     for name in policy.secrets.keys() {
         add(Severity::Warning, name, format!("secrets.{name}"), "secrets are not checked yet");
     }
@@ -232,7 +222,7 @@ postgres:
   main: { databases: [a, b], storage: { bucket: acme-d }, dumps: { daily: { keep: { for: 7d } } }, wal: { storage: { bucket: acme-w }, keep: 7d } }
   theirs: { databases: [x], storage: { bucket: acme-e } }
   whole: { databases: all, storage: { bucket: acme-w2 }, dumps: { daily: { keep: { for: 7d } } } }
-redis: { cache: { storage: { bucket: acme-r }, keep: { for: 7d }, settings: { save: "900 1" } } }
+redis: { cache: { address: "r:6379", storage: { bucket: acme-r }, keep: { for: 7d }, settings: { save: "900 1" } } }
 kubernetes: { prod: { namespace: prod, storage: { bucket: acme-k }, keep: { for: 7d } } }
 files: { conf: { from: { directory: /etc }, storage: { bucket: acme-f }, keep: { for: 7d } } }
 secrets: { app: { prefix: app/ } }
@@ -252,7 +242,6 @@ drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
         insta::assert_snapshot!(rows, @"
         critical buckets.media.copies[0] not-implemented: nothing copies a bucket's objects to Azure yet
         critical postgres.main.wal not-implemented: the WAL archive is watched by no function yet
-        warning redis.cache.settings not-implemented: settings are not checked yet
         warning secrets.app not-implemented: secrets are not checked yet
         warning drills.monthly not-implemented: no function runs drills yet
         ");

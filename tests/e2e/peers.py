@@ -254,8 +254,10 @@ def mark_directories(policy: dict) -> None:
     home = policy.get("home", {})
     owner = f"{policy.get('company')}@{policy.get('id') or '{account}/{region}'.format(**home)}" if home or policy.get("id") else ""
     mark = {"holdfast": 1, "owner": owner, "id": "test", "since": "2026-01-01T00:00:00Z"}
-    for each in (policy.get("postgres") or {}).values():
-        stores = [each.get("storage", {}), *each.get("copies", [])] if each.get("dumps") else []
+    groups = [each for each in (policy.get("postgres") or {}).values() if each.get("dumps")]
+    groups += [each for each in (policy.get("redis") or {}).values() if each.get("address")]
+    for each in groups:
+        stores = [each.get("storage", {}), *each.get("copies", [])]
         for store in stores:
             if store.get("directory"):
                 file = Path(store["directory"]) / f"{store.get('prefix', '')}{MARK}"

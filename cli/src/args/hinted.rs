@@ -42,6 +42,7 @@ fn every_command_that_a_hint_names_is_one_of_the_command() {
         ]);
     }
     all.extend([commands::dump_due("main"), commands::notify_test("pager")]);
+    all.extend([commands::redis_dump("cache"), commands::redis_check("cache")]);
     let functions = FunctionName::ALL.map(FunctionName::name).into_iter();
     for name in functions.clone().chain(["notify", "report", "verify"]) {
         all.push(commands::function(name).unwrap_or_else(|| panic!("{name} has no command")));

@@ -23,6 +23,15 @@ pub(super) async fn run(
     session: &CommandContext<'_>,
     args: &DumpArgs,
 ) -> anyhow::Result<CommandExit> {
+    run_function(session, FunctionName::Dump, args).await
+}
+
+/// The same for any function that stores points as dumps are stored.
+pub(super) async fn run_function(
+    session: &CommandContext<'_>,
+    function: FunctionName,
+    args: &DumpArgs,
+) -> anyhow::Result<CommandExit> {
     let request = RunRequest {
         reason: args.reason.clone().unwrap_or_else(|| SCHEDULE_REASON.into()),
         assets: args.targets.clone(),
@@ -33,11 +42,11 @@ pub(super) async fn run(
     let world = if args.dry_run {
         RunContext { deadline: budget, ..session.dry_run_context() }
     } else {
-        session.run_context(FunctionName::Dump, budget).await
+        session.run_context(function, budget).await
     };
     let begun = Instant::now();
     let work = async {
-        let dumped = FunctionName::Dump.run(&world, &request).await;
+        let dumped = function.run(&world, &request).await;
         let refused = crate::function::invalid_request_finding(&dumped.findings).is_some();
         let let_go = if args.no_retention || refused {
             None

@@ -82,7 +82,7 @@ impl BackupRow {
             bytes: item.backup.size,
             format: m.map(|m| m.format),
             encrypted: m.map(|m| m.layers.encryption.is_some()),
-            rows: m.map(|m| m.tables.iter().map(|t| t.rows).sum()),
+            rows: m.map(storage::BackupManifest::row_count),
             archived: item.backup.archived,
             legal_hold: item.backup.hold.clone(),
             locked_until: m.and_then(|m| m.locked_until).filter(|until| *until > now),

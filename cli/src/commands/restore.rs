@@ -1,5 +1,7 @@
 //! `holdfast restore`: a dump into a new database, or in the place of an existing one.
 
+mod rdb;
+
 use crate::{
     args::RestoreArgs,
     backups::{LocatedBackup, find_backup},
@@ -51,6 +53,9 @@ pub(super) async fn run(
         item.backup.admit_for_restore(signs, args.untrusted).map_err(|e| CommandError::dump(&e))?;
     let opening = BackupKeys::resolve_keys(&secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| CommandError::from_data_error(&e))?;
+    if restore::rdb::is_rdb(&item.backup) {
+        return rdb::run(session, args, &item, &opening).await;
+    }
     let world = RunContext { dry_run: args.dry_run, ..session.dry_run_context() };
     let server = means::connect_config(&world, &secrets, item.rules)
         .await

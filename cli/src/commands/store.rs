@@ -27,7 +27,7 @@ pub(super) async fn run(
         .map_err(|e| CommandError::from_data_error(&e))?;
     let mut marked = Vec::new();
     for (name, rules) in
-        policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty() || g.wal.is_some())
+        policy.stored_groups().filter(|(_, g)| !g.dumps.is_empty() || g.wal.is_some())
     {
         if group.as_ref().is_some_and(|group| group != name.as_str()) {
             continue;

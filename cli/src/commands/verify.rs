@@ -17,6 +17,7 @@ use futures_util::{StreamExt, stream};
 use restore::{
     BackupKeys, RestoreChecks, RestoreErrorKind, VerificationReport, VerificationVerdict,
     VerifyOptions,
+    rdb::{RdbScratch, verify_rdb_full},
     verify::{CheckStatus, could_not_verify, render_markdown},
     verify_full, verify_quick,
 };
@@ -202,6 +203,13 @@ async fn verify_target(
     let stranger = item.committed_manifest().is_none() && session.policy.signing.is_some();
     if !args.full || csv || stranger {
         return Ok(verify_quick(&item.location.store, &item.backup, &opening).await);
+    }
+    if restore::rdb::is_rdb(&item.backup) {
+        let folder = session.policy.scratch_for(item.rules).and_then(|s| s.directory);
+        let folder = folder.map_or_else(std::env::temp_dir, Into::into);
+        let scratch = RdbScratch { folder, path: std::env::var_os("PATH") };
+        let store = &item.location.store;
+        return Ok(verify_rdb_full(store, &item.backup, &opening, &scratch).await);
     }
     let scratch = match scratches.for_backup(item) {
         Ok(scratch) => scratch,

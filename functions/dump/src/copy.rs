@@ -20,18 +20,22 @@ use storage::{
 
 /// What a copy needs besides its two places.
 #[derive(Debug)]
-pub(crate) struct DumpCopyContext<'a> {
-    pub(crate) world: &'a RunContext<'a>,
-    pub(crate) rules: &'a PostgresGroup,
-    pub(crate) author: &'a SigningAuthor,
-    pub(crate) trust: &'a TrustPolicy,
+pub struct DumpCopyContext<'a> {
+    /// The run.
+    pub world: &'a RunContext<'a>,
+    /// The group.
+    pub rules: &'a PostgresGroup,
+    /// Who signs.
+    pub author: &'a SigningAuthor,
+    /// What counts.
+    pub trust: &'a TrustPolicy,
 }
 
 /// Copies a dump and says what it came to, and under which key.
 ///
 /// # Errors
 /// If it does not count where it lies, is not what its commit record says, or can't be written.
-pub(crate) async fn copy_dump(
+pub async fn copy_dump(
     means: &DumpCopyContext<'_>,
     from: &OpenStore<'_>,
     to: &OpenStore<'_>,

@@ -24,8 +24,12 @@ mod take;
 mod unprotected;
 mod values;
 
+pub use copy::{DumpCopyContext, copy_dump};
 pub use observe::dumpable_groups;
 pub use plan::{CopyDump, CopyUnchangedMarker, DumpAction, DumpDatabase, ObservedDatabase, plan};
+pub use record::{age_recipients, passphrase_name};
+pub use take::{UploadError, commit_dump, upload_stream};
+pub use values::dump_metrics;
 
 use shared::{
     aws::{OperationError, OperationErrorKind},
@@ -101,7 +105,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
 
 /// What nobody would come back for: a demand that was put off, and a dump for which a whole run's time is too short. Where
 /// a scheduled run came to the end of one dump at least, the next goes on with the others.
-fn unfinished_findings(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Finding> {
+pub fn unfinished_findings(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Finding> {
     let demanded = request.reason != SCHEDULE_REASON;
     let on = outcomes.iter().any(|o| matches!(o.result, StepResult::Done(_)));
     let finding = |o: &StepOutcome| {
@@ -210,7 +214,7 @@ async fn apply_plan(
 }
 
 /// A file that was made since `began`.
-fn dump_artifact(
+pub fn dump_artifact(
     store: &storage::BackupStore,
     key: &str,
     manifest: &storage::BackupManifest,
@@ -278,7 +282,8 @@ pub async fn dump_now(
 }
 
 impl DumpAction {
-    fn group(&self) -> &Name {
+    /// The group that it is of.
+    pub fn group(&self) -> &Name {
         match self {
             Self::Create(t) => &t.group,
             Self::Copy(c) => &c.group,

@@ -56,14 +56,12 @@ pub(crate) fn build_manifest(
         },
         format,
         recipients: age_recipients(dump),
-        key_id: dump
-            .encrypt
-            .as_ref()
-            .and_then(|e| Some(describe_secret_source(e.openssl.as_ref()?))),
+        key_id: passphrase_name(dump),
         server: dumped.server,
         client: dumped.pg_dump_version,
         extensions: dumped.extensions,
         roles: dumped.roles,
+        redis: None,
         selection: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
         tables: dumped
             .tables
@@ -93,8 +91,13 @@ pub(crate) fn manifest_format(dump: &DumpRule) -> ManifestFormat {
 }
 
 /// The age recipients that a dump is encrypted for.
-pub(crate) fn age_recipients(dump: &DumpRule) -> Vec<String> {
+pub fn age_recipients(dump: &DumpRule) -> Vec<String> {
     dump.encrypt.iter().flat_map(|e| e.age.clone()).collect()
+}
+
+/// Name of the passphrase that a dump is encrypted with, where it is.
+pub fn passphrase_name(dump: &DumpRule) -> Option<String> {
+    Some(describe_secret_source(dump.encrypt.as_ref()?.openssl.as_ref()?))
 }
 
 /// Where the policy says that a passphrase is: a name, never the value.

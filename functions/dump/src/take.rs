@@ -131,7 +131,10 @@ enum StreamOutcome {
 }
 
 /// Makes a file a backup: its hash, then its commit record, last of all.
-pub(crate) async fn commit_dump(
+///
+/// # Errors
+/// If the store refuses; the file counts as nothing then.
+pub async fn commit_dump(
     store: &BackupStore,
     key: &str,
     manifest: &BackupManifest,
@@ -257,7 +260,8 @@ async fn stream_dump(
 }
 
 /// Why sending ended early.
-pub(crate) enum UploadError {
+#[derive(Debug)]
+pub enum UploadError {
     /// The store refused.
     Store(storage::StoreError),
     /// The stream was cut.
@@ -265,7 +269,10 @@ pub(crate) enum UploadError {
 }
 
 /// Sends a stream into an upload, at most `most` bytes a second, and shows each piece to `see`.
-pub(crate) async fn upload_stream(
+///
+/// # Errors
+/// If the store refuses, or the stream was cut.
+pub async fn upload_stream(
     mut from: mpsc::Receiver<io::Result<Bytes>>,
     upload: &mut ObjectUpload,
     most: Option<&policy::text::ByteSize>,

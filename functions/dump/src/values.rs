@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// Of each database, of its group and of the policy: the longest time, and all bytes together. A run that made none
 /// publishes none.
-pub(crate) fn dump_metrics(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
+pub fn dump_metrics(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
     let mut out = Vec::new();
     for (metric, value, together) in [
         (

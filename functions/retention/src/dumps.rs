@@ -88,7 +88,7 @@ pub async fn apply_dump_retention(
 ) -> DumpRetentionPlan {
     let secrets = world.secret_resolver();
     let (mut seen, mut stores) = (Vec::new(), BTreeMap::new());
-    for (group, rules) in &world.policy.postgres {
+    for (group, rules) in world.policy.stored_groups() {
         // A Lambda has none of a host's directories; their host lets go of what lies there.
         let local = rules.storage.directory.is_some() && !world.on_host;
         let asked = rules.databases.is_all()
@@ -136,7 +136,7 @@ pub async fn apply_dump_retention(
     let plan = std::mem::take(&mut letting.plan);
     letting.outcomes = execute_plan(world, &plan, width, async |step: &DeleteDump| {
         let open = stores[&step.group][step.location].as_ref().map_err(OperationError::clone)?;
-        let rules = &world.policy.postgres[&step.group];
+        let rules = world.policy.stored_group(&step.group).expect("its steps are of this policy");
         let trust = TrustPolicy::from_policy(world.policy, rules, world.now + began.elapsed());
         let cleaned = open.store.delete_backup(&step.point, &trust).await;
         cleaned.map_err(|e| {

@@ -1,7 +1,11 @@
-//! What is known of a PostgreSQL server and of a database in it.
+//! What is known of a PostgreSQL server and of a database in it, and of an RDB file.
 //!
 //! Who reads it from the server, who records it and who restores it speak of the same types: nothing is lost on the way
 //! from one to the other. These are facts, not SQL: whoever writes SQL from them quotes every name and value.
+
+mod redis;
+
+pub use redis::{RdbContents, RdbDatabase, RedisFamily};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

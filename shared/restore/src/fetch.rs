@@ -118,7 +118,7 @@ fn payload_info(manifest: &BackupManifest) -> PayloadInfo {
     let stored = match manifest.format {
         ManifestFormat::Custom => Some(PgDumpFormat::Custom),
         ManifestFormat::Plain => Some(PgDumpFormat::Plain),
-        ManifestFormat::Csv => None,
+        ManifestFormat::Csv | ManifestFormat::Rdb => None,
     };
     PayloadInfo { layers: manifest.layers, format: stored }
 }

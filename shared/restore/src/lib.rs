@@ -6,6 +6,7 @@
 //! - [`fetch`]: from a store to plain bytes
 //! - [`scratch`]: where test restores run
 //! - [`verify`]: quickly by hashes, or fully by restoring into a temporary database
+//! - [`rdb`]: RDB files, which need no database
 //! - [`restore`](mod@restore): into a new database, checked there, then swapped for the old one by rename
 //!
 //! No time is read here but to measure durations; names and times of a run come in as values.
@@ -13,6 +14,7 @@
 mod error;
 pub mod fetch;
 pub mod opening;
+pub mod rdb;
 pub mod restore;
 pub mod scratch;
 mod trial;

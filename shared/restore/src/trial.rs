@@ -237,7 +237,9 @@ async fn check_large_objects(
     name: &str,
     backup: &StoredBackup,
 ) -> Result<Option<CheckResult>, RestoreError> {
-    let Some(manifest) = backup.committed_manifest().filter(|m| m.format != ManifestFormat::Csv)
+    let Some(manifest) = backup
+        .committed_manifest()
+        .filter(|m| !matches!(m.format, ManifestFormat::Csv | ManifestFormat::Rdb))
     else {
         return Ok(None);
     };

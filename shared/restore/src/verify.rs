@@ -9,6 +9,7 @@ pub use report::render_markdown;
 use crate::{
     BackupKeys, RestoreError, RestoreErrorKind, ScratchTarget,
     fetch::{HashCheck, PayloadInfo, drain_stream, fetch_backup},
+    rdb::{is_rdb, verify_rdb_quick},
     trial::{RestoreChecks, ScratchDatabase, drop_orphaned_databases, run_checks},
 };
 use jiff::Timestamp;
@@ -17,7 +18,8 @@ use postgres::{
     dump::ServerRole,
     restore::{DumpContents, RestoreOptions, RestoreWarning, examine_dump},
 };
-use reading::{check_file_hash, check_hashes};
+use reading::check_file_hash;
+pub(crate) use reading::check_hashes;
 use serde::{Deserialize, Serialize};
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -205,6 +207,9 @@ pub async fn verify_quick(
     backup: &StoredBackup,
     opening: &BackupKeys,
 ) -> VerificationReport {
+    if is_rdb(backup) {
+        return verify_rdb_quick(store, backup, opening).await;
+    }
     let begun = Instant::now();
     let mut checks = check_sidecars(store, backup).await;
     if !any_failed(&checks) {
@@ -365,7 +370,7 @@ async fn verify_in_scratch(
     Ok(checks)
 }
 
-fn phase_duration(phase: &str, since: Instant) -> PhaseDuration {
+pub(crate) fn phase_duration(phase: &str, since: Instant) -> PhaseDuration {
     PhaseDuration { phase: phase.into(), seconds: seconds_since(since) }
 }
 
@@ -374,11 +379,11 @@ pub(crate) fn seconds_since(since: Instant) -> f64 {
     (since.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-fn any_failed(checks: &[CheckResult]) -> bool {
+pub(crate) fn any_failed(checks: &[CheckResult]) -> bool {
     checks.iter().any(|c| c.status == CheckStatus::Failed)
 }
 
-fn build_report(
+pub(crate) fn build_report(
     backup: &StoredBackup,
     full: bool,
     checks: Vec<CheckResult>,

@@ -71,6 +71,16 @@ pub fn dump(of: &str, reason: &str) -> String {
     format!("holdfast dump {} --reason {reason}", shell_quote(of))
 }
 
+/// An RDB file of a group at once.
+pub fn redis_dump(group: &str) -> String {
+    format!("holdfast redis dump {}", shell_quote(group))
+}
+
+/// What is wrong with a Redis server.
+pub fn redis_check(group: &str) -> String {
+    format!("holdfast redis check {}", shell_quote(group))
+}
+
 /// The dumps of a group that are due, and the copies that are missing at its second places.
 pub fn dump_due(group: &str) -> String {
     format!("holdfast dump {group}")
@@ -104,7 +114,7 @@ pub fn watch(function: &str) -> String {
 /// The command that does what a function does; `None` of a name that is no function's.
 pub fn function(name: &str) -> Option<String> {
     Some(match name {
-        "snapshot" | "offsite" | "freshness" | "replication" | "retention" => {
+        "snapshot" | "offsite" | "freshness" | "replication" | "redis" | "retention" => {
             format!("holdfast run {name}")
         }
         "dump" | "notify" | "report" | "verify" => format!("holdfast {name}"),

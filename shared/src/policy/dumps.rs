@@ -123,7 +123,8 @@ impl PostgresGroup {
     pub fn all_dumps(&self) -> BTreeMap<ReasonName, DumpRule> {
         let mut all = self.dumps.clone();
         let name: ReasonName = PRE_RESTORE_REASON.parse().expect("a reason");
-        if !all.is_empty() && !all.contains_key(&name) {
+        let rdb = all.values().any(|d| d.format == DumpFormat::Rdb);
+        if !all.is_empty() && !rdb && !all.contains_key(&name) {
             let whole = |d: &&DumpRule| {
                 matches!(d.format, DumpFormat::Custom | DumpFormat::Plain) && d.tables.is_empty()
             };
@@ -284,6 +285,9 @@ pub enum DumpFormat {
     Csv,
     /// A physical base backup.
     Base,
+    /// An RDB file of Redis; no policy writes it, the groups of `redis` mean it.
+    #[serde(skip)]
+    Rdb,
 }
 
 /// Compression of a dump.

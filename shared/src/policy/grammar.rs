@@ -7,9 +7,10 @@ use super::{
     costs::{CostsConfig, StatusPageConfig},
     databases::DatabaseGroup,
     dumps::{PostgresGroup, ScratchConfig, SecretSource},
-    later::{DrillRule, FileGroup, KubernetesGroup, RedisGroup, SecretGroup},
+    later::{DrillRule, FileGroup, KubernetesGroup, SecretGroup},
     monitor::MonitorConfig,
     notify::NotifyConfig,
+    redis::RedisGroup,
     signing::SigningConfig,
     text::{
         AccountId, Arn, BucketName, ByteSize, CronExpression, Name, Percentage, Period, Region,
@@ -62,7 +63,7 @@ pub struct Policy {
     /// own, started for the test where PostgreSQL's server is installed.
     #[serde(default)]
     pub scratch: Option<ScratchConfig>,
-    /// Redis servers.
+    /// Redis and Valkey servers.
     #[serde(default)]
     pub redis: BTreeMap<Name, RedisGroup>,
     /// Kubernetes namespaces.
@@ -107,6 +108,9 @@ pub struct Policy {
     /// Metrics for Prometheus, of `holdfast monitor`.
     #[serde(default)]
     pub monitor: MonitorConfig,
+    /// The groups of `redis` whose RDB files Holdfast stores, as [`Policy::stored_groups`] shows them.
+    #[serde(skip)]
+    pub(super) rdb_groups: BTreeMap<Name, PostgresGroup>,
     /// Where each part of it stands in its file.
     #[serde(skip)]
     pub positions: SourcePositions,

@@ -2,51 +2,13 @@
 //! each one that a policy uses, so that nobody takes a line here for a backup.
 
 use super::{
-    dumps::{EncryptionConfig, SecretSource},
+    dumps::EncryptionConfig,
     grammar::{AssetObjectives, RetentionRule, ScheduleConfig, StorageTier, StoreConfig},
     text::{Name, Period},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// A Redis server: its persistence settings and its RDB files.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RedisGroup {
-    /// Host and port.
-    #[serde(default)]
-    pub address: Option<String>,
-    /// Where the password comes from.
-    #[serde(default)]
-    pub password: Option<SecretSource>,
-    /// Who answers for it.
-    #[serde(default)]
-    pub owner: Option<Name>,
-    /// Priority in a recovery, 1 first.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 9))]
-    pub priority: Option<u8>,
-    /// What the business asks of it. `freshness` checks age and size of the newest object in `storage`.
-    #[serde(default)]
-    pub objectives: AssetObjectives,
-    /// Settings that `CONFIG GET` must show.
-    #[serde(default)]
-    pub settings: BTreeMap<String, String>,
-    /// Where RDB files lie.
-    pub storage: StoreConfig,
-    /// When the RDB file is copied.
-    #[serde(default)]
-    pub schedule: Option<ScheduleConfig>,
-    /// What is kept of them.
-    pub keep: RetentionRule,
-    /// Replicas may be this far behind.
-    #[serde(default)]
-    pub replica_max_lag: Option<Period>,
-    /// Sentinels that must agree on the primary.
-    #[serde(default)]
-    pub sentinels: Vec<String>,
-}
 
 /// A Kubernetes namespace: its state, and its secrets encrypted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

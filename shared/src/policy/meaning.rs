@@ -6,6 +6,7 @@ mod databases;
 mod notify;
 mod places;
 mod postgres;
+mod redis;
 mod signing;
 mod tiers;
 
@@ -34,6 +35,7 @@ pub(super) fn check(policy: &Policy) -> Vec<UnlocatedError> {
     check_secret_sources(policy, &mut say);
     check_stores(policy, &mut say);
     postgres::check(policy, &mut say);
+    redis::check(policy, &mut say);
     check_alarms(policy, &mut say);
     check_owners_and_drills(policy, &mut say);
     check_costs(policy, &mut say);
@@ -231,12 +233,16 @@ fn check_secret_sources(policy: &Policy, say: ErrorSink<'_>) {
             all.extend(previous.map(|(i, s)| (at(&format!("previous/{i}")), s)));
         }
     }
-    all.extend(
-        policy
-            .redis
-            .iter()
-            .filter_map(|(n, g)| Some((format!("/redis/{n}/password"), g.password.as_ref()?))),
-    );
+    for (name, g) in &policy.redis {
+        all.extend(g.password.iter().map(|s| (format!("/redis/{name}/password"), s)));
+        let at = |key: &str| format!("/redis/{name}/encrypt/{key}");
+        if let Some(encrypt) = &g.encrypt {
+            all.extend(encrypt.openssl.iter().map(|s| (at("openssl"), s)));
+            all.extend(encrypt.identity.iter().map(|s| (at("identity"), s)));
+            let previous = encrypt.previous.iter().enumerate();
+            all.extend(previous.map(|(i, s)| (at(&format!("previous/{i}")), s)));
+        }
+    }
     for (at, store) in all_stores(policy) {
         let azure = store.azure.iter().filter_map(|a| a.access_key.as_ref());
         all.extend(azure.map(|s| (format!("{at}/azure/access_key"), s)));
@@ -281,7 +287,11 @@ pub(super) fn all_stores(policy: &Policy) -> Vec<(String, &StoreConfig)> {
         let more = g.copies.iter().enumerate();
         all.extend(more.map(|(i, s)| (format!("/postgres/{name}/copies/{i}"), s)));
     }
-    all.extend(policy.redis.iter().map(|(n, g)| (format!("/redis/{n}/storage"), &g.storage)));
+    for (name, g) in &policy.redis {
+        all.push((format!("/redis/{name}/storage"), &g.storage));
+        let more = g.copies.iter().enumerate();
+        all.extend(more.map(|(i, s)| (format!("/redis/{name}/copies/{i}"), s)));
+    }
     all.extend(
         policy.kubernetes.iter().map(|(n, g)| (format!("/kubernetes/{n}/storage"), &g.storage)),
     );

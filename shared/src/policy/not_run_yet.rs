@@ -56,11 +56,11 @@ pub(super) fn list_unimplemented(policy: &Policy) -> Vec<(String, &'static str)>
             }
         }
     }
-    for name in policy.redis.keys() {
-        parts.push((
-            format!("redis.{name}"),
-            "RDB files are not taken yet; what lies in `storage` is watched",
-        ));
+    for (name, g) in &policy.redis {
+        if g.encrypt.as_ref().is_some_and(has_unknown_key_age) {
+            let at = format!("redis.{name}.encrypt.rotate_every");
+            parts.push((at, "only the age of a passphrase in Secrets Manager is watched"));
+        }
     }
     for name in policy.kubernetes.keys() {
         let what = "cluster state is not exported yet; what lies in `storage` is watched";

@@ -36,7 +36,8 @@ pub(super) fn collect_warnings(policy: &Policy) -> Vec<UnlocatedError> {
 
 /// Without signatures, whoever writes to a store is believed.
 fn warn_unsigned(policy: &Policy, say: WarningSink<'_>) {
-    let dumps = policy.postgres.values().any(|g| !g.dumps.is_empty());
+    let dumps = policy.postgres.values().any(|g| !g.dumps.is_empty())
+        || policy.redis.values().any(|g| g.address.is_some());
     if policy.signing.is_none() && (dumps || policy.audit.is_some()) {
         let why = format!(
             "it is left out: whoever can write to a store decides what counts there and what is restored, and whoever can \

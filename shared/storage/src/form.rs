@@ -18,6 +18,7 @@ fn file_extension(dump: &DumpRule) -> String {
         DumpFormat::Plain => ".sql",
         DumpFormat::Csv => ".csv",
         DumpFormat::Base => ".base",
+        DumpFormat::Rdb => ".rdb",
     };
     let compressed = match (dump.compress, dump.format) {
         (DumpCompression::Zstd, _) => ".zst",

@@ -12,7 +12,7 @@ mod line;
 pub use codec::{CompressionFormat, EncodingLayers, EncryptionFormat, KdfDigest, KeyDerivation};
 pub use facts::{
     DatabaseGrant, DatabaseLocaleProvider, DatabaseProperties, DatabaseSetting, InstalledExtension,
-    ServerProperties, ServerRole,
+    RdbContents, RdbDatabase, RedisFamily, ServerProperties, ServerRole,
 };
 pub use line::{RestoreCommandInput, restore_command};
 
@@ -92,6 +92,9 @@ pub struct BackupManifest {
     /// Large objects.
     #[serde(default)]
     pub large_objects: u64,
+    /// What an RDB file holds; of those alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RdbContents>,
     /// SHA-256 of what the dump holds, 64 hex digits, without when and how it was made: the same for two dumps of a
     /// database in which nothing changed in between. Where the policy asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,6 +146,8 @@ pub enum ManifestFormat {
     Plain,
     /// CSV with a header.
     Csv,
+    /// An RDB file of Redis or Valkey.
+    Rdb,
 }
 
 /// A table's rows at the snapshot.
@@ -198,6 +203,14 @@ impl BackupManifest {
     /// dump of one.
     pub fn is_narrowed(&self) -> bool {
         self.table.is_some() || !self.selection.is_empty()
+    }
+
+    /// Rows of its tables, or keys of an RDB file.
+    pub fn row_count(&self) -> u64 {
+        match &self.redis {
+            Some(contents) => contents.key_count(),
+            None => self.tables.iter().map(|t| t.rows).sum(),
+        }
     }
 
     /// The JSON that is stored.

@@ -52,6 +52,7 @@ pub fn committed_backup(key: &str, database: &str, reason: &str, slot: Timestamp
         selection: Vec::new(),
         tables: Vec::new(),
         large_objects: 0,
+        redis: None,
         fingerprint: None,
         locked_until: None,
         restore: String::new(),

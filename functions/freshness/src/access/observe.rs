@@ -85,7 +85,7 @@ fn backup_stores(policy: &Policy) -> Vec<&StoreConfig> {
     let postgres = postgres.flat_map(|g| {
         g.copies.iter().chain([&g.storage]).chain(g.wal.as_ref().map(|w| &w.storage))
     });
-    let redis = policy.redis.values().map(|g| &g.storage);
+    let redis = policy.redis.values().flat_map(|g| g.copies.iter().chain([&g.storage]));
     let cluster = policy.kubernetes.values().map(|g| &g.storage);
     let files = policy.files.values().flat_map(|g| g.copies.iter().chain([&g.storage]));
     postgres.chain(redis).chain(cluster).chain(files).collect()
@@ -139,9 +139,10 @@ fn rotated_secrets(policy: &Policy) -> BTreeMap<(String, String), Period> {
     let postgres = policy.postgres.iter().flat_map(|(name, g)| {
         g.dumps.values().filter_map(move |d| Some((name, d.encrypt.as_ref()?)))
     });
+    let redis = policy.redis.iter().filter_map(|(name, g)| Some((name, g.encrypt.as_ref()?)));
     let cluster =
         policy.kubernetes.iter().filter_map(|(name, g)| Some((name, g.encrypt_secrets.as_ref()?)));
-    for (group, encrypt) in postgres.chain(cluster) {
+    for (group, encrypt) in postgres.chain(redis).chain(cluster) {
         let EncryptionConfig { openssl, rotate_every, .. } = encrypt;
         if let (Some(secret), Some(most)) =
             (openssl.as_ref().and_then(|o| o.secret.clone()), rotate_every)

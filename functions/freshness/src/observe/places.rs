@@ -70,7 +70,7 @@ impl<'w> LocationScanner<'w> {
     /// here, and what it has without a dump is a finding of `dump`, which asks it.
     pub async fn assets(&self) -> Vec<ObjectAsset> {
         let mut known: BTreeMap<&Name, Vec<String>> = BTreeMap::new();
-        for (name, group) in &self.world.policy.postgres {
+        for (name, group) in self.world.policy.stored_groups() {
             let rules = &group.storage;
             if !group.databases.is_all() || (rules.is_outside_aws() && !self.world.on_host) {
                 continue;
@@ -88,7 +88,7 @@ impl<'w> LocationScanner<'w> {
     /// If it can't be read to its end: why, and what to do.
     pub async fn scan(&self, stored: &mut ObjectAsset) -> Result<(), (String, String)> {
         let rules = stored.store.clone();
-        let group = self.world.policy.postgres.iter().find(|(n, _)| n.as_str() == stored.group);
+        let group = self.world.policy.stored_groups().find(|(n, _)| n.as_str() == stored.group);
         let group = group.map(|(_, g)| g).filter(|g| !g.dumps.is_empty());
         let listing = self.cached_listing(&stored.group, &rules, group).await?;
         stored.free = listing.free;

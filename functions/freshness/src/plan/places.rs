@@ -296,7 +296,7 @@ pub(super) fn check_disks(policy: &Policy, stored: &[ObjectAsset]) -> DiskUsage 
     for ((group, directory), bytes) in free {
         let least = disks.least.entry(group.to_owned()).or_insert(bytes);
         *least = bytes.min(*least);
-        let rules = policy.postgres.iter().find(|(name, _)| name.as_str() == group);
+        let rules = policy.stored_groups().find(|(name, _)| name.as_str() == group);
         let Some(wanted) = rules.and_then(|(_, g)| g.min_free_space.as_ref()) else { continue };
         if bytes < wanted.byte_count() {
             let why = format!(

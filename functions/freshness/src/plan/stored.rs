@@ -129,12 +129,12 @@ pub fn object_assets(
     let zone = &policy.time_zone;
     let known = |name| databases.get(name).map_or(&[][..], Vec::as_slice);
     let mut all: Vec<ObjectAsset> = policy
-        .postgres
-        .iter()
+        .stored_groups()
         .flat_map(|(name, group)| dump_assets(name, group, known(name), zone))
         .collect();
-    let redis =
-        policy.redis.iter().map(|(n, g)| (n, &g.storage, &g.objectives, &g.schedule, &[][..]));
+    // Where Holdfast takes RDB files, they are stored with records, as dumps are.
+    let watched = policy.redis.iter().filter(|(_, g)| g.address.is_none());
+    let redis = watched.map(|(n, g)| (n, &g.storage, &g.objectives, &g.schedule, &[][..]));
     let cluster = policy.kubernetes.iter();
     let cluster = cluster.map(|(n, g)| (n, &g.storage, &g.objectives, &g.schedule, &[][..]));
     let files = policy.files.iter();

@@ -72,9 +72,10 @@ async fn list_bucket(
 /// Groups whose points lie in a bucket: where, and what their keys begin with.
 fn stores_by_group(policy: &Policy) -> impl Iterator<Item = (String, &StoreConfig, &[String])> {
     // A key alone does not tell the databases of a group of all apart: its objects are weighed and are no asset's.
-    let postgres = policy.postgres.iter().filter(|(_, g)| !g.databases.is_all());
+    let postgres = policy.stored_groups().filter(|(_, g)| !g.databases.is_all());
     let postgres = postgres.map(|(n, g)| (n.to_string(), &g.storage, g.databases.named()));
-    let redis = policy.redis.iter().map(|(n, g)| (n.to_string(), &g.storage, &[][..]));
+    let redis = policy.redis.iter().filter(|(_, g)| g.address.is_none());
+    let redis = redis.map(|(n, g)| (n.to_string(), &g.storage, &[][..]));
     let cluster = policy.kubernetes.iter().map(|(n, g)| (n.to_string(), &g.storage, &[][..]));
     let files = policy.files.iter().map(|(n, g)| (n.to_string(), &g.storage, &[][..]));
     postgres.chain(redis).chain(cluster).chain(files)

@@ -35,14 +35,15 @@ pub(super) async fn observe_stores(world: &RunContext<'_>) -> Vec<StoreUsage> {
     let home = world.home_location();
     let secrets = SecretResolver::new(world.aws, &home);
     let mut all = Vec::new();
-    for (name, rules) in &world.policy.postgres {
+    for (name, rules) in world.policy.stored_groups() {
         let stores = std::iter::once(&rules.storage).chain(&rules.copies);
         for (n, store) in stores.enumerate() {
             all.push(observe_store(world, &secrets, name, Some(rules), store, n == 0).await);
         }
     }
     let files = world.policy.files.iter().map(|(n, g)| (n, &g.storage, &g.copies[..]));
-    let redis = world.policy.redis.iter().map(|(n, g)| (n, &g.storage, &[][..]));
+    let redis = world.policy.redis.iter().filter(|(_, g)| g.address.is_none());
+    let redis = redis.map(|(n, g)| (n, &g.storage, &[][..]));
     let cluster = world.policy.kubernetes.iter().map(|(n, g)| (n, &g.storage, &[][..]));
     for (name, stored, also) in files.chain(redis).chain(cluster) {
         for (n, store) in std::iter::once(stored).chain(also).enumerate() {

@@ -99,19 +99,24 @@ pub(crate) fn group_rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Gro
         let rule = GroupRules::new(&g.objectives, objective, std::iter::empty(), offsite, "");
         rules.insert(name.as_str(), GroupRules { points: false, ..rule });
     }
-    for (name, g) in &policy.postgres {
+    for (name, g) in policy.stored_groups() {
         let keeps = g.dumps.values().filter(|d| d.schedule.is_some()).map(|d| &d.keep);
         let whens: Vec<_> = g.dumps.values().map(|d| d.schedule.as_ref()).collect();
         let objective = of(&g.objectives, &whens);
         let offsite = !g.copies.is_empty();
-        let maker = commands::dump_due(name.as_str());
+        let maker = if policy.redis.contains_key(name) {
+            commands::redis_dump(name.as_str())
+        } else {
+            commands::dump_due(name.as_str())
+        };
         let mut rule = GroupRules::new(&g.objectives, objective, keeps, offsite, maker);
         rule.kept = g.dumps.values().map(|d| max_retention_secs(&d.keep)).max().unwrap_or(0);
         rules.insert(name.as_str(), rule);
     }
     let files = policy.files.iter();
     let files = files.map(|(n, g)| (n, &g.objectives, &g.keep, &g.copies[..], &g.schedule));
-    let redis = policy.redis.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.schedule));
+    let redis = policy.redis.iter().filter(|(_, g)| g.address.is_none());
+    let redis = redis.map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.schedule));
     let cluster = policy.kubernetes.iter();
     let cluster = cluster.map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.schedule));
     for (name, objectives, keep, also, when) in files.chain(redis).chain(cluster) {

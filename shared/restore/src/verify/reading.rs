@@ -75,7 +75,7 @@ async fn sidecar_checksum(
 }
 
 /// What the reading of everything says.
-pub(super) fn check_hashes(
+pub(crate) fn check_hashes(
     backup: &StoredBackup,
     sums: Result<Option<ArchiveDigests>, RestoreError>,
 ) -> Vec<CheckResult> {

@@ -24,6 +24,9 @@ pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
         check_port(group.port, &at, say);
         check_path(group.tls_ca.as_deref(), format!("{at}/tls_ca"), say);
     }
+    for (name, group) in &policy.redis {
+        check_path(group.tls_ca.as_deref(), format!("/redis/{name}/tls_ca"), say);
+    }
     if let Some(page) = &policy.status_page {
         check_path(page.directory.as_deref(), "/status_page/directory".into(), say);
     }

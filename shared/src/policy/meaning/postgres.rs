@@ -7,7 +7,7 @@ use crate::policy::{
     secrets,
     structure::suggest_word,
 };
-use std::{collections::BTreeMap, iter};
+use std::iter;
 
 pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
     if let Some(place) = &policy.scratch {
@@ -40,7 +40,7 @@ pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
         }
         check_key_templates(group, &at, say);
     }
-    check_separate_prefixes(&policy.postgres, say);
+    check_separate_prefixes(policy, say);
 }
 
 /// Whether test restores would run on a server of any group, its own or another.
@@ -90,7 +90,7 @@ fn database_name_error(name: &str) -> Option<String> {
     Some(fault.into())
 }
 
-fn check_encryption(encrypt: &EncryptionConfig, at: &str, say: ErrorSink<'_>) {
+pub(super) fn check_encryption(encrypt: &EncryptionConfig, at: &str, say: ErrorSink<'_>) {
     if encrypt.age.is_empty() == encrypt.openssl.is_none() {
         say(at.into(), "a dump is encrypted in one way: write exactly one of age, openssl".into());
     }
@@ -217,16 +217,19 @@ fn check_key_templates(group: &PostgresGroup, at: &str, say: ErrorSink<'_>) {
 }
 
 fn stores_with_keys(group: &PostgresGroup) -> impl Iterator<Item = (String, &StoreConfig)> {
-    let more = group.copies.iter().enumerate();
-    iter::once(("storage".to_owned(), &group.storage))
-        .chain(more.map(|(i, s)| (format!("copies/{i}"), s)))
+    named_stores(&group.storage, &group.copies)
+}
+
+fn named_stores<'s>(
+    storage: &'s StoreConfig,
+    copies: &'s [StoreConfig],
+) -> impl Iterator<Item = (String, &'s StoreConfig)> {
+    let more = copies.iter().enumerate();
+    iter::once(("storage".to_owned(), storage)).chain(more.map(|(i, s)| (format!("copies/{i}"), s)))
 }
 
 /// A place belongs to one group: what lies under another's prefix would be judged as its own, and cleaned up by its runs.
-fn check_separate_prefixes(
-    groups: &BTreeMap<crate::policy::text::Name, PostgresGroup>,
-    say: ErrorSink<'_>,
-) {
+fn check_separate_prefixes(policy: &Policy, say: ErrorSink<'_>) {
     /// Where a store is, and what its keys begin with there.
     fn store_location(s: &StoreConfig) -> (String, String) {
         if let Some(directory) = &s.directory {
@@ -241,8 +244,13 @@ fn check_separate_prefixes(
         (azure.unwrap_or_else(|| format!("{endpoint} {bucket}")), s.prefix.clone())
     }
     let mut seen: Vec<(String, (String, String))> = Vec::new();
-    for (name, group) in groups.iter().filter(|(_, g)| !g.dumps.is_empty()) {
-        for (which, store) in stores_with_keys(group) {
+    // RDB files are described to the stores only after this check.
+    let redis = policy.redis.iter().filter(|(_, g)| g.address.is_some());
+    let redis = redis.map(|(n, g)| ("redis", n, &g.storage, &g.copies));
+    let dumped = policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty());
+    let dumped = dumped.map(|(n, g)| ("postgres", n, &g.storage, &g.copies));
+    for (section, name, storage, copies) in dumped.chain(redis) {
+        for (which, store) in named_stores(storage, copies) {
             let (at, prefix) = store_location(store);
             let within = |(other, begin): &(String, String)| {
                 *other == at && (begin.starts_with(&prefix) || prefix.starts_with(begin.as_str()))
@@ -251,7 +259,7 @@ fn check_separate_prefixes(
                 let why = format!(
                     "\"{other}\" puts its dumps in the same place: give each group a prefix of its own, none of which begins with another"
                 );
-                say(format!("/postgres/{name}/{which}"), why);
+                say(format!("/{section}/{name}/{which}"), why);
             }
             seen.push((name.to_string(), (at, prefix)));
         }

@@ -19,17 +19,20 @@ pub struct RestoreCommandInput<'a> {
 /// any.
 const PSQL_ERROR_CHECK: &str = r#"printf '%s\n' "\set ON_ERROR_STOP on" "SELECT 1 / (:'LAST_ERROR_SQLSTATE' = '00000')::int AS complete;""#;
 
-/// One line with stock tools. Words in capitals are to be replaced: `TARGET` is a database or connection string, `KEY.txt`
+/// One line with stock tools; of an RDB file it writes `dump.rdb` into the current directory. Words in capitals are to be
+/// replaced: `TARGET` is a database or connection string, `KEY.txt`
 /// the age identity, `PASSPHRASE.txt` a file with the passphrase. No secret is on a command line.
 pub fn restore_command(of: &RestoreCommandInput<'_>) -> String {
+    if of.format == ManifestFormat::Rdb {
+        let steps = [vec![of.fetch.to_owned()], of.layers.shell_commands(identity_file(of))];
+        return format!("{} > dump.rdb", steps.concat().join(" | "));
+    }
     let mut steps = vec![of.fetch.to_owned()];
-    let key = match of.layers.encryption {
-        Some(EncryptionFormat::OpenSsl { .. }) => "PASSPHRASE.txt",
-        _ => "KEY.txt",
-    };
-    steps.extend(of.layers.shell_commands(key));
+    steps.extend(of.layers.shell_commands(identity_file(of)));
     steps.push(match (of.format, of.table) {
-        (ManifestFormat::Custom, _) => "pg_restore --no-owner -d TARGET".into(),
+        (ManifestFormat::Custom | ManifestFormat::Rdb, _) => {
+            "pg_restore --no-owner -d TARGET".into()
+        }
         (ManifestFormat::Plain, _) => {
             return format!(
                 "{{ {}; {PSQL_ERROR_CHECK}; }} | psql -X -q -d TARGET",
@@ -43,4 +46,12 @@ pub fn restore_command(of: &RestoreCommandInput<'_>) -> String {
         }
     });
     steps.join(" | ")
+}
+
+/// The placeholder for the file with the key.
+fn identity_file(of: &RestoreCommandInput<'_>) -> &'static str {
+    match of.layers.encryption {
+        Some(EncryptionFormat::OpenSsl { .. }) => "PASSPHRASE.txt",
+        _ => "KEY.txt",
+    }
 }

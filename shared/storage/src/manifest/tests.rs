@@ -43,6 +43,7 @@ pub(crate) fn sample_manifest() -> BackupManifest {
         selection: Vec::new(),
         tables: vec![ManifestTable { name: "public.orders".into(), rows: 3, bytes: 60 }],
         large_objects: 0,
+        redis: None,
         fingerprint: None,
         locked_until: None,
         restore: "cat x".into(),
