@@ -79,7 +79,8 @@ pub fn decide_archive_retention(
 ) -> ArchiveRetention {
     let mut result = ArchiveRetention::default();
     let systems = input.inventory.systems();
-    let stopped = archive_suspension(input, &systems, now);
+    let stopped = archive_suspension(input, &systems, now)
+        .or_else(|| systems.iter().find_map(|s| system_suspension(s)));
     result.suspended.extend(stopped.clone());
 
     let points: Vec<RecoveryPoint> = (systems.iter())
@@ -120,10 +121,7 @@ pub fn decide_archive_retention(
     let verdicts = decide_retention(&question, now);
     drop(question);
     for system in &systems {
-        let suspended = not_made.clone().or_else(|| system_suspension(system));
-        if not_made.is_none() {
-            result.suspended.extend(suspended.clone());
-        }
+        let suspended = not_made.clone();
         let verdict = decide_wal_retention(
             &WalRetentionInput {
                 system: system.system,
@@ -184,16 +182,16 @@ fn archive_suspension(
     })
 }
 
-/// Why nothing goes of one cluster's WAL.
+/// Why nothing goes while one cluster is as it is: what a restore of it needs is not known.
 fn system_suspension(system: &SystemInventory) -> Option<String> {
     if let Some(why) = system.uncertain.first() {
-        return Some(format!("{why}; nothing of cluster {} goes", system.system));
+        return Some(format!("{why}; nothing goes (cluster {})", system.system));
     }
     let unknown = known_timelines(system).into_iter().find(|t| !system.histories.knows(*t));
     if let Some(timeline) = unknown {
         return Some(format!(
             "the history file {timeline:08X}.history is missing, so what timeline {timeline} needs is not known; \
-             nothing of cluster {} goes",
+             nothing goes (cluster {})",
             system.system
         ));
     }

@@ -40,7 +40,9 @@ async fn observe_server(
 ) -> Result<ArchiverStatus, String> {
     let config = dump::means::connect_config(world, secrets, rules).await;
     let config = config.map_err(|e| e.to_string())?;
-    read_archiver_status(&config).await.map_err(|e| e.to_string())
+    let limit = world.deadline.observation_timeout();
+    let asked = tokio::time::timeout(limit, read_archiver_status(&config)).await;
+    asked.map_err(|_| "it does not answer".to_owned())?.map_err(|e| e.to_string())
 }
 
 async fn observe_inventory(
