@@ -375,6 +375,12 @@ finding_codes! {
     VersioningOff "versioning-off":
         "Versioning of a bucket is off: what is overwritten or deleted is lost." /
         "Switch the bucket's versioning on.";
+    WalGap "wal-gap":
+        "WAL is missing between archived segments: no moment after it can be restored from a base backup before it." /
+        "Take a base backup with `holdfast basebackup`; the gap stays until retention deletes what is before it.";
+    WalNotArchived "wal-not-archived":
+        "WAL that the server has written is not in its archive." /
+        "See the server's log for why archive_command fails, and whether the archive can be reached.";
     WrongCopy "wrong-copy":
         "A copy does not count: it is under another key, too small, or of another source." /
         "Delete it when you know why; a new one is made after that.";

@@ -7,6 +7,8 @@
 //! anything of it goes. It follows from the schedule, so no key of a policy can switch it off, and only what Holdfast made
 //! itself satisfies it.
 
+pub mod wal;
+
 use crate::{
     catalog::{RecoveryPoint, RecoveryPointState},
     plan::DeletionPermit,

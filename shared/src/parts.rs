@@ -55,11 +55,14 @@ pub fn named_assets(policy: &Policy) -> Vec<NamedAsset> {
     for (name, group) in &policy.postgres {
         if group.databases.is_all() {
             add(PolicySection::Postgres, name, None);
-            continue;
+        } else {
+            for asset in postgres_assets(group) {
+                let asset = asset.map_or_else(|| name.to_string(), str::to_owned);
+                add(PolicySection::Postgres, name, Some(asset));
+            }
         }
-        for asset in postgres_assets(group) {
-            let asset = asset.map_or_else(|| name.to_string(), str::to_owned);
-            add(PolicySection::Postgres, name, Some(asset));
+        if group.wal.is_some() {
+            add(PolicySection::Postgres, name, Some(wal_asset(name)));
         }
     }
     for name in policy.redis.keys() {
@@ -72,6 +75,11 @@ pub fn named_assets(policy: &Policy) -> Vec<NamedAsset> {
         add(PolicySection::Files, name, Some(name.to_string()));
     }
     all
+}
+
+/// The asset that the WAL archive of a group is: its place in the policy, which no database is named like.
+pub fn wal_asset(group: impl fmt::Display) -> String {
+    format!("postgres.{group}.wal")
 }
 
 /// The assets of a group of dumps: each database where records or keys tell them apart, else the group, which is none.
@@ -117,10 +125,6 @@ pub fn unimplemented_parts(policy: &Policy) -> Vec<UnimplementedPart> {
                 path,
                 "base backups are taken where `wal.base_backups` says, and not as dumps",
             );
-        }
-        if group.wal.is_some() {
-            let why = "the WAL archive is watched by no function yet";
-            add(Severity::Critical, name, format!("postgres.{name}.wal"), why);
         }
         if group.replica_max_lag.is_some() {
             let path = format!("postgres.{name}.replica_max_lag");
@@ -176,8 +180,10 @@ pub fn add_missing_assets(
     let mut found = Vec::new();
     // A group comes before its assets, so that one row of an asset is a row of its group too: last things first.
     for NamedAsset { section, group, asset } in named_assets(policy).into_iter().rev() {
-        let there =
-            |s: &AssetStatus| s.group == group && asset.as_ref().is_none_or(|a| *a == s.asset);
+        let there = |s: &AssetStatus| {
+            s.group == group
+                && asset.as_ref().map_or(s.asset != wal_asset(&group), |a| *a == s.asset)
+        };
         if !sections(section) || assets.iter().any(there) {
             continue;
         }
@@ -241,7 +247,6 @@ drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
         );
         insta::assert_snapshot!(rows, @"
         critical buckets.media.copies[0] not-implemented: nothing copies a bucket's objects to Azure yet
-        critical postgres.main.wal not-implemented: the WAL archive is watched by no function yet
         warning secrets.app not-implemented: secrets are not checked yet
         warning drills.monthly not-implemented: no function runs drills yet
         ");
@@ -253,7 +258,7 @@ drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
         let mut rows = Vec::new();
         let found = add_missing_assets(&all(), &mut rows, |_| true);
         let names: Vec<_> = rows.iter().map(|s| format!("{}/{}", s.group, s.asset)).collect();
-        insta::assert_snapshot!(names.join(" "), @"conf/conf prod/prod cache/cache whole/whole theirs/theirs main/b main/a media/acme-media named/users named/orders fleet/fleet");
+        insta::assert_snapshot!(names.join(" "), @"conf/conf prod/prod cache/cache whole/whole theirs/theirs main/postgres.main.wal main/b main/a media/acme-media named/users named/orders fleet/fleet");
         assert_eq!((found.len(), rows.iter().any(AssetStatus::is_ok)), (rows.len(), false));
         assert_eq!(add_missing_assets(&all(), &mut rows, |_| true), [], "and no second one");
     }
@@ -261,7 +266,7 @@ drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
     proptest! {
         /// Whatever rows there are already, every asset that the policy names has one, and no added one is ok.
         #[test]
-        fn every_asset_has_a_row(there in proptest::collection::vec(any::<bool>(), 11)) {
+        fn every_asset_has_a_row(there in proptest::collection::vec(any::<bool>(), 12)) {
             let policy = all();
             let mut rows: Vec<AssetStatus> = named_assets(&policy).iter().zip(&there).filter(|(_, t)| **t).map(|(n, _)| {
                 let asset = n.asset.clone().unwrap_or_else(|| "acme-1".into());

@@ -1,10 +1,12 @@
 """The WAL archive against real servers: archived, backed up, and restored to moments between known commits."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -289,3 +291,111 @@ def test_a_pusher_that_is_killed_at_any_moment_is_followed_by_one_that_archives_
         assert done.returncode == 0, done
         assert archive.run("wal", "fetch", name, "pg_wal/RECOVERYXLOG", cwd=server.data).returncode == 0
         assert (server.data / "pg_wal" / "RECOVERYXLOG").read_bytes() == (server.data / "pg_wal" / name).read_bytes()
+
+
+def archive_row(archive: Archive) -> dict:
+    """What `status` says of the archive: its row, with its findings' codes."""
+    report = json.loads(archive.run("run", "freshness", "--json").stdout)
+    codes = {f["code"] for f in report["findings"] if f["asset"] == "postgres.main.wal"}
+    [row] = [a for a in report["assets"] if a["asset"] == "postgres.main.wal"]
+    return row | {"codes": codes}
+
+
+@pytest.mark.parametrize("version", [15, 18])
+def test_retention_deletes_what_nothing_needs_and_every_promised_moment_still_comes_back(archive, version):
+    """Trap 14: by position and history; wal-g#1869: a base backup that stays keeps its island of WAL."""
+    programs = None if version == 15 else other_versions()[version]
+    archive.rules["postgres"]["main"]["wal"]["keep"] = "1h"
+    archive.rules["limits"] = {"delete": {"count": 100, "share": "100%"}}
+    archive.write()
+    with archive.serving(programs) as server:
+        server.sql("CREATE TABLE markers (n int)")
+        for number in range(1, 4):
+            archive.well("basebackup", "main")
+            mark(server, number)
+            archive.archived(server)
+            archive.archived(server)
+        before = archive.segments()
+        assert "backup.json" not in archive.well("run", "retention", "--dry-run"), "all of it is within the window"
+        archive.rules["postgres"]["main"]["wal"]["keep"] = "15s"
+        archive.write()
+        begun = time.monotonic()
+        until("the window has gone by", lambda: time.monotonic() - begun > 16, 30)
+        at = mark(server, 4)
+        mark(server, 5)
+        archive.archived(server)
+        shown = archive.well("run", "retention", "--dry-run")
+        assert shown.count("backup.json") == 2 and archive.segments()[: len(before)] == before, shown
+        archive.well("run", "retention")
+        archive.archived(server)
+        archive.well("run", "retention")
+        assert len(list(archive.store.rglob("backup.json"))) == 1, "the window begins with the newest"
+        left = archive.segments()
+        assert before[0] not in left and len(left) < len(before), left
+        assert not [s for s in archive.store.rglob("0*.minisig") if not Path(str(s).removesuffix(".minisig")).exists()]
+        with archive.restored("--at", at, programs=programs) as restored:
+            assert markers(restored) == [1, 2, 3, 4]
+
+
+def test_nothing_is_deleted_while_the_newest_base_backup_is_not_complete(archive):
+    """databasus#643: what counts is computed from the store."""
+    archive.rules["postgres"]["main"]["wal"]["keep"] = "1s"
+    archive.rules["limits"] = {"delete": {"count": 100, "share": "100%"}}
+    archive.write()
+    with archive.serving() as server:
+        for _ in range(2):
+            archive.well("basebackup", "main")
+        record = sorted(archive.store.rglob("backup.json"))[-1]
+        record.rename(archive.home / "record")
+        archive.archived(server)
+        before = sorted(archive.store.rglob("*"))
+        said = archive.well("run", "retention")
+        assert "is not complete" in said and sorted(archive.store.rglob("*")) == before, said
+
+
+@pytest.mark.parametrize("version", [15, 18])
+def test_what_is_not_archived_is_told_and_an_idle_server_is_not(archive, version):
+    """Traps 6, 12 and 21: what waits is judged, never the age of what was archived last."""
+    programs = None if version == 15 else other_versions()[version]
+    wal = archive.rules["postgres"]["main"]["wal"]
+    wal |= {"max_lag": "1s", "base_backups": {"schedule": {"cron": "0 2 * * *"}}}
+    archive.write()
+    with archive.serving(programs) as server:
+        server.sql("CREATE TABLE markers (n int)")
+        assert "no-backup" in archive_row(archive)["codes"]
+        archive.well("basebackup", "main")
+        archive.archived(server)
+        idle = time.monotonic()
+        until("it has been idle for longer than max_lag", lambda: time.monotonic() - idle > 2)
+        row = archive_row(archive)
+        assert not row["codes"] and row["coverage"] == "watched", row
+        archive.store.rename(archive.home / "unmounted")
+        server.sql("INSERT INTO markers VALUES (1); SELECT pg_switch_wal()")
+        until("archiving fails", lambda: server.sql("SELECT last_failed_time > last_archived_time FROM pg_stat_archiver") == "t")
+        assert "backup-unknown" in archive_row(archive)["codes"]
+        server.sql("ALTER SYSTEM SET archive_command = 'false'")
+        server.sql("SELECT pg_reload_conf()")
+        (archive.home / "unmounted").rename(archive.store)
+        until("it has waited too long", lambda: "wal-not-archived" in archive_row(archive)["codes"])
+        server.sql("ALTER SYSTEM SET archive_command = 'true'")
+        server.sql("SELECT pg_reload_conf()")
+        until("nothing waits", lambda: server.sql("SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'") == "0", 90)
+        row = archive_row(archive)
+        assert any("is not in the archive" in m for m in row["messages"]), "a command that archives nothing is found out"
+
+
+def test_a_gap_is_told_until_a_base_backup_is_behind_it(archive):
+    """Trap 45: what is missing is known before a restore."""
+    archive.rules["postgres"]["main"]["wal"]["base_backups"] = {"schedule": {"cron": "0 2 * * *"}}
+    archive.write()
+    with archive.serving() as server:
+        archive.well("basebackup", "main")
+        for _ in range(3):
+            archive.archived(server)
+        archive.segments()[-2].unlink()
+        report = json.loads(archive.run("run", "freshness", "--json").stdout)
+        gaps = [f["severity"] for f in report["findings"] if f["code"] == "wal-gap"]
+        assert gaps == ["critical"], report["findings"]
+        archive.well("basebackup", "main")
+        report = json.loads(archive.run("run", "freshness", "--json").stdout)
+        assert [f["severity"] for f in report["findings"] if f["code"] == "wal-gap"] == ["warning"]

@@ -367,7 +367,14 @@ mod tests {
             "write it",
         )
         .in_group("main");
-        let wal = parts::unimplemented_parts(&policy)[0].to_asset_status();
+        let mut wal = standing("main", "postgres.main.wal", None, &[]);
+        wal.add_finding(&Finding::new(
+            Severity::Critical,
+            "postgres.main.wal",
+            FindingCode::WalNotArchived,
+            "archive_mode is off",
+            "",
+        ));
         let fresh = report("freshness", vec![standing("main", "shop", None, &[]), wal], vec![]);
         let status = StatusOutput::new(
             &policy,

@@ -13,19 +13,18 @@ use crate::{
     session::CommandContext,
     stop::{CommandError, CommandExit},
 };
-use codec::{AgeRecipient, CompressionMethod, EncodingOptions, EncryptionMethod};
 use restore::BackupKeys;
 use shared::{
-    catalog::Location,
-    policy::{EncryptionConfig, PostgresGroup, WalConfig, text::Name},
+    policy::{PostgresGroup, WalConfig, text::Name},
     secret::SecretResolver,
-    signing::{MinisignVerifier, SigningAuthor},
 };
-use std::{num::NonZero, path::Path};
+use std::path::Path;
 use storage::TrustPolicy;
+pub(crate) use wal::open::ArchiveAccess as Access;
 use wal::{
     WalError, WalErrorKind, WalRepository,
     fetch::{self, FetchOutcome},
+    open::open_archive,
     push::{self, PushOptions},
     source::read_system_identifier,
 };
@@ -152,17 +151,6 @@ pub(crate) fn select_group<'s>(
     }
 }
 
-/// What is done with an archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Files are put there.
-    Write,
-    /// Files are read.
-    Read,
-    /// Names are listed.
-    List,
-}
-
 /// Opens a group's archive: keys that sign where it is written, and keys that open where it is read.
 ///
 /// # Errors
@@ -174,54 +162,12 @@ pub(crate) async fn open_repository(
     config: &WalConfig,
     access: Access,
 ) -> Result<WalRepository, WalError> {
-    let home = Location::home_from_policy(&session.policy);
-    let store = storage::open_store(&session.aws, &home, &config.storage, secrets).await?;
-    let author = match access {
-        Access::Write => SigningAuthor::from_policy(&session.policy, secrets).await?,
-        Access::Read | Access::List => SigningAuthor::new(session.policy.owner(), None),
-    };
-    let keys = match access {
-        Access::Read => BackupKeys::resolve_keys(secrets, rules, &[]).await?.keys,
-        Access::Write | Access::List => codec::DecryptionKeys::default(),
-    };
-    Ok(WalRepository {
-        store,
-        encoding: encoding_options(secrets, config, access).await?,
-        iterations: config.encrypt.as_ref().map_or(0, |e| e.iterations),
-        author,
-        verifier: MinisignVerifier::from_policy(&session.policy),
-        keys,
-        run_id: session.env.run_id.clone(),
-    })
-}
-
-async fn encoding_options(
-    secrets: &SecretResolver<'_>,
-    config: &WalConfig,
-    access: Access,
-) -> Result<EncodingOptions, WalError> {
-    let compression = CompressionMethod::Zstd(config.level.map_or(3, |l| i32::from(l.get())));
-    let encryption = match &config.encrypt {
-        None => EncryptionMethod::None,
-        Some(EncryptionConfig { openssl: Some(from), iterations, .. }) => {
-            // A reader needs to know that files are encrypted, and its own keys open them.
-            let passphrase = match access {
-                Access::Write => secrets.get(from).await?,
-                Access::Read | Access::List => String::new().into(),
-            };
-            EncryptionMethod::OpenSsl {
-                passphrase,
-                iterations: NonZero::new(*iterations).map_or(1, NonZero::get),
-            }
-        }
-        Some(EncryptionConfig { age, .. }) => {
-            let recipients: Result<Vec<AgeRecipient>, _> = age.iter().map(|a| a.parse()).collect();
-            EncryptionMethod::Age(
-                recipients.map_err(|e| WalError::from_archive("read the age recipients", &e))?,
-            )
-        }
-    };
-    Ok(EncodingOptions { compression, encryption })
+    let of = (&session.aws, &session.policy, config);
+    let mut repository = open_archive(of, secrets, access, &session.env.run_id).await?;
+    if access == Access::Read {
+        repository.keys = BackupKeys::resolve_keys(secrets, rules, &[]).await?.keys;
+    }
+    Ok(repository)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod plan;
 pub use observe::{ChecksumCache, LocationScanner, scan_asset};
 pub use plan::{
     ChecksumStatus, FreshnessObservations, FreshnessPlan, ObjectAsset, ObjectRecoveryPoint,
-    PointSchedule, UpdateBackupSettings, object_assets, plan,
+    ObservedArchive, PointSchedule, UpdateBackupSettings, object_assets, plan,
 };
 
 use shared::{

@@ -1,5 +1,6 @@
 //! Observing everything that is evaluated.
 
+mod archives;
 mod places;
 
 pub use places::{ChecksumCache, LocationScanner};
@@ -27,6 +28,7 @@ pub(crate) async fn observe(
             .object_assets
             .push(scan_asset(world, &places, asset, &mut facts.observation_errors).await);
     }
+    facts.archives = archives::observe_archives(world).await;
     facts
 }
 

@@ -1,5 +1,6 @@
 //! How every asset stands against its objectives. Pure: no I/O and no clock.
 
+pub(crate) mod archives;
 mod databases;
 mod keys;
 mod places;
@@ -8,6 +9,7 @@ mod settings;
 mod stored;
 mod values;
 
+pub use archives::ObservedArchive;
 pub(crate) use keys::keys_to_describe;
 pub use settings::UpdateBackupSettings;
 pub use stored::{ChecksumStatus, ObjectAsset, ObjectRecoveryPoint, PointSchedule, object_assets};
@@ -36,6 +38,8 @@ pub struct FreshnessObservations {
     pub earliest: Option<BTreeMap<String, Option<Timestamp>>>,
     /// What lies as objects, an entry for each asset.
     pub object_assets: Vec<ObjectAsset>,
+    /// WAL archives with their servers.
+    pub archives: Vec<ObservedArchive>,
     /// Stores that could not be read.
     pub observation_errors: Vec<ObservationError>,
     /// By ARN, whether a KMS key can decrypt, or why that could not be asked.
@@ -148,6 +152,7 @@ pub fn plan(policy: &Policy, facts: &FreshnessObservations, now: Timestamp) -> F
     let not_run = parts::unimplemented_parts(policy);
     selected_findings.extend(not_run.iter().map(parts::UnimplementedPart::to_finding));
     judged.extend(facts.object_assets.iter().map(|s| places::evaluate_object_asset(s, now)));
+    judged.extend(facts.archives.iter().map(|a| archives::evaluate_archive(policy, a, now)));
     let disks = places::check_disks(policy, &facts.object_assets);
     selected_findings.extend(disks.findings.clone());
     values::collect_metrics(

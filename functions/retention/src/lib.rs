@@ -1,7 +1,8 @@
 //! Lets go of what the policy lets go, and of nothing else.
 //!
 //! [`plan()`] asks the safety check of `shared::keep` about every point at every place; only what it clears can be
-//! deleted, oldest first. Dumps are judged by the same check, place by place: `dumps`. Storage classes by age
+//! deleted, oldest first. Dumps are judged by the same check, place by place: `dumps`; base backups and WAL archive by
+//! archive: `wal`. Storage classes by age
 //! are lifecycle rules of the buckets, kept as the policy says: `tiers`; so is the end of audit records: `audit`. With a
 //! `schedule` in the policy, it deletes at those times only: `schedule`. This is the only function whose role may delete.
 
@@ -11,6 +12,7 @@ mod plan;
 mod schedule;
 pub mod tiers;
 mod vault;
+pub mod wal;
 
 pub use plan::{DeleteSnapshot, RetentionDecision, RetentionPlan, evaluate_points, plan};
 
@@ -73,28 +75,44 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let dumps = dumps::apply_dump_retention(world, request, MAX_CONCURRENT_DELETES).await;
     report.findings.extend(dumps.plan.findings);
     report.outcomes.extend(dumps.outcomes);
-    report.push_metric(
-        Metric::BackupsDeleted,
-        report.count_outcomes(|r| matches!(r, StepResult::Done(_))),
-    );
+    let deleted = report.count_outcomes(|r| matches!(r, StepResult::Done(_)));
+    let archives = apply_to_archives(world, request, &mut report).await;
+    report.push_metric(Metric::BackupsDeleted, deleted + archives.deleted);
     let tiers = tiers::apply_tiers(world).await;
     report.findings.extend(tiers.findings);
     report.outcomes.extend(tiers.outcomes);
     let audit = audit::apply_audit_retention(world).await;
     report.findings.extend(audit.findings);
     report.outcomes.extend(audit.outcomes);
-    report.push_metric(Metric::BackupsRetained, letting.retained + dumps.retained);
-    report.push_metric(Metric::DeletesBlocked, letting.blocked + dumps.blocked);
+    report.push_metric(
+        Metric::BackupsRetained,
+        letting.retained + dumps.retained + archives.retained,
+    );
+    report.push_metric(Metric::DeletesBlocked, letting.blocked + dumps.blocked + archives.blocked);
     report
 }
 
-/// Lets go of dumps, and of audit records in a directory: what a host does after it has dumped.
+/// Deletes base backups and WAL, and adds it to the report.
+async fn apply_to_archives(
+    world: &RunContext<'_>,
+    request: &RunRequest,
+    report: &mut RunReport,
+) -> wal::ArchiveRetentionPlan {
+    let mut archives =
+        Box::pin(wal::apply_archive_retention(world, request, MAX_CONCURRENT_DELETES)).await;
+    report.findings.append(&mut archives.plan.findings);
+    report.outcomes.append(&mut archives.outcomes);
+    archives
+}
+
+/// Lets go of dumps, base backups and WAL, and of audit records in a directory: what a host does after it has dumped.
 pub async fn run_dumps(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let mut report = RunReport::new(NAME, world);
     let dumps = dumps::apply_dump_retention(world, request, MAX_CONCURRENT_DELETES).await;
     report.findings.extend(schedule::not_due_finding(world.policy, world.now));
     report.findings.extend(dumps.plan.findings);
     report.outcomes = dumps.outcomes;
+    apply_to_archives(world, request, &mut report).await;
     if world.policy.audit.as_ref().is_some_and(|audit| audit.directory.is_some()) {
         let audit = audit::apply_audit_retention(world).await;
         report.findings.extend(audit.findings);

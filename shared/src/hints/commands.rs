@@ -40,6 +40,8 @@ pub const RUN_SNAPSHOT: &str = "holdfast run snapshot";
 pub const RUN_OFFSITE: &str = "holdfast run offsite";
 /// The status page.
 pub const REPORT: &str = "holdfast report";
+/// A base backup, where one group has a WAL archive.
+pub const BASEBACKUP: &str = "holdfast basebackup";
 
 /// Commands without an argument, for the test.
 pub const ALL: [&str; 16] = [
@@ -59,6 +61,7 @@ pub const ALL: [&str; 16] = [
     RUN_SNAPSHOT,
     RUN_OFFSITE,
     REPORT,
+    BASEBACKUP,
 ];
 
 /// A snapshot of a database at once, for a reason of its group.

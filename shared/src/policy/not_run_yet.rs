@@ -49,6 +49,10 @@ pub(super) fn list_unimplemented(policy: &Policy) -> Vec<(String, &'static str)>
         }
     }
     for (name, g) in &policy.postgres {
+        if g.wal.as_ref().is_some_and(|w| w.base_backups.schedule.is_some()) {
+            let at = format!("postgres.{name}.wal.base_backups.schedule");
+            parts.push((at, "base backups are held against it, and cron has to take them"));
+        }
         for (reason, dump) in &g.dumps {
             if dump.encrypt.as_ref().is_some_and(has_unknown_key_age) {
                 let at = format!("postgres.{name}.dumps.{reason}.encrypt.rotate_every");

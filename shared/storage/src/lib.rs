@@ -39,6 +39,7 @@ mod s3;
 mod stall;
 pub mod trust;
 mod upload;
+mod wal;
 
 pub use azure::AzureBackend;
 pub use cache::RecordCache;

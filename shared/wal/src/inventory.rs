@@ -9,6 +9,7 @@ use crate::{
     repository::{StoredWalFile, WalRepository},
 };
 use codec::Sha256Digest;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use storage::beside;
@@ -28,6 +29,15 @@ pub struct SystemInventory {
     pub backups: Vec<BaseBackupRecord>,
     /// What can't be used, in words: two contents under one name, unsigned files, damaged records.
     pub faults: Vec<String>,
+    /// What belongs to a segment and is never replayed: partial segments, and second contents of a name.
+    pub extra_files: Vec<StoredWalFile>,
+    /// When something was stored last.
+    pub newest_stored: Option<Timestamp>,
+    /// Base backups without a record, by label: they are being taken, or were given up.
+    pub unfinished: BTreeSet<String>,
+    /// Why it is not known what a restore needs: records and histories of our own that can't be read, or that differ.
+    /// Nothing may be deleted while there is such a thing.
+    pub uncertain: Vec<String>,
 }
 
 /// What lies in an archive.
@@ -38,6 +48,12 @@ impl ArchiveInventory {
     /// Each cluster.
     pub fn systems(&self) -> Vec<&SystemInventory> {
         self.0.values().collect()
+    }
+
+    /// A cluster, for tests that make an archive.
+    #[cfg(test)]
+    pub(crate) fn system_mut(&mut self, system: u64) -> &mut SystemInventory {
+        self.0.entry(system).or_default()
     }
 
     /// The cluster that is meant: the one of this identifier, else the one with the newest base backup.
@@ -71,12 +87,15 @@ impl WalRepository {
                 ));
                 continue;
             }
+            system.newest_stored = system.newest_stored.max(Some(stored.modified));
             match stored.name.file {
                 WalFileName::Segment(_) => system.add_segment(stored),
                 WalFileName::History(timeline) => {
                     self.add_history(system, timeline, &stored).await?;
                 }
-                WalFileName::Partial(_) | WalFileName::BackupHistory(..) => {}
+                WalFileName::Partial(_) | WalFileName::BackupHistory(..) => {
+                    system.extra_files.push(stored);
+                }
             }
         }
         for key in keys.iter().filter(|k| k.ends_with("/backup.json")) {
@@ -87,7 +106,22 @@ impl WalRepository {
             entry.system = system;
             match self.read_record(key).await? {
                 Ok(record) => entry.backups.push(record),
-                Err(why) => entry.faults.push(format!("{key}: {why}")),
+                Err(RecordFault::Untrusted(why)) => entry.faults.push(format!("{key}: {why}")),
+                Err(RecordFault::Unreadable(why)) => {
+                    entry.faults.push(format!("{key}: {why}"));
+                    entry.uncertain.push(format!("the record {key} can't be read: {why}"));
+                }
+            }
+        }
+        for key in &keys {
+            let mut parts = key.split('/');
+            let (system, folder) = (parts.next().and_then(|s| s.parse().ok()), parts.next());
+            let (Some(system), Some(BACKUP_DIR), Some(label)) = (system, folder, parts.next())
+            else {
+                continue;
+            };
+            if !keys.contains(format!("{system}/{BACKUP_DIR}/{label}/backup.json").as_str()) {
+                all.entry(system).or_default().unfinished.insert(label.to_owned());
             }
         }
         for system in all.values_mut() {
@@ -115,18 +149,25 @@ impl WalRepository {
         };
         match parsed {
             Ok(_) if system.histories.timelines().any(|t| t == timeline) => {
-                system
-                    .faults
-                    .push(format!("timeline {timeline} has two histories: it was made twice"));
+                let why = format!("timeline {timeline} has two histories: it was made twice");
+                system.faults.push(why.clone());
+                system.uncertain.push(why);
             }
             Ok(ancestors) => system.histories.insert(timeline, ancestors),
-            Err(why) => system.faults.push(format!("{}: {why}", stored.key)),
+            Err(why) => {
+                let why = format!("{}: {why}", stored.key);
+                system.faults.push(why.clone());
+                system.uncertain.push(why);
+            }
         }
         Ok(())
     }
 
     /// A base backup's record; the inner error is why it does not count.
-    async fn read_record(&self, key: &str) -> Result<Result<BaseBackupRecord, String>, WalError> {
+    async fn read_record(
+        &self,
+        key: &str,
+    ) -> Result<Result<BaseBackupRecord, RecordFault>, WalError> {
         let Some(json) = self.store.get_small(key).await? else {
             let doing = format!("read {}", self.store.full_uri(key));
             return Err(WalError::new(
@@ -139,20 +180,30 @@ impl WalRepository {
         if let Some(verifier) = &self.verifier {
             let signature = self.store.get_small(&beside::signature_key(key)).await?;
             if let Err(e) = verifier.verify(key, &json, signature.as_deref()) {
-                return Ok(Err(e.to_string()));
+                return Ok(Err(RecordFault::Untrusted(e.to_string())));
             }
         }
         let record = serde_json::from_slice::<BaseBackupRecord>(&json).map_err(|e| e.to_string());
-        Ok(record.and_then(|r| {
-            if r.holdfast != 1 {
-                return Err("it is of another version".into());
-            }
-            if r.owner != self.author.owner() || r.key() != key {
-                return Err("it was written for another owner or another place".into());
-            }
-            Ok(r)
-        }))
+        Ok(record
+            .and_then(|r| {
+                if r.holdfast != 1 {
+                    return Err("it is of another version".into());
+                }
+                if r.owner != self.author.owner() || r.key() != key {
+                    return Err("it was written for another owner or another place".into());
+                }
+                Ok(r)
+            })
+            .map_err(RecordFault::Unreadable))
     }
+}
+
+/// Why a base backup's record does not count.
+enum RecordFault {
+    /// Nobody whom the policy names vouches for it, so it is nothing.
+    Untrusted(String),
+    /// It may be one of ours, and what it needs is not known.
+    Unreadable(String),
 }
 
 impl SystemInventory {
@@ -170,10 +221,11 @@ impl SystemInventory {
             self.faults.push(format!("{name} is no segment of {} MB", size.megabytes()));
             return;
         };
-        if let Some(other) = self.segments.insert((name.timeline, number), stored)
-            && self.segments[&(name.timeline, number)].name.sha256 != other.name.sha256
-        {
-            self.faults.push(format!("{name} is there with two different contents"));
+        if let Some(other) = self.segments.insert((name.timeline, number), stored) {
+            if self.segments[&(name.timeline, number)].name.sha256 != other.name.sha256 {
+                self.faults.push(format!("{name} is there with two different contents"));
+            }
+            self.extra_files.push(other);
         }
     }
 }

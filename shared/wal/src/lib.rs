@@ -6,6 +6,8 @@
 //! - [`source`]: files that PostgreSQL gives; [`push`]: `archive_command`; [`fetch`]: `restore_command`
 //! - [`backup`]: base backups, over the replication protocol of [`wire`]; [`inventory`], [`windows`]: what can be restored
 //! - [`restore`]: a server to a moment
+//! - [`retention`]: which base backups and which WAL may go (pure)
+//! - [`open`]: the archive of a group of the policy; [`status`]: what its server says
 //!
 //! Every object is written once, and a file counts as archived only when it is durable in the store.
 
@@ -16,11 +18,14 @@ pub mod history;
 pub mod inventory;
 pub mod layout;
 pub mod name;
+pub mod open;
 pub mod page;
 pub mod push;
 pub mod repository;
 pub mod restore;
+pub mod retention;
 pub mod source;
+pub mod status;
 pub mod windows;
 pub mod wire;
 

@@ -91,7 +91,7 @@ pub fn segments_on_path(
 }
 
 /// The timelines that something lies of.
-fn known_timelines(system: &SystemInventory) -> BTreeSet<TimelineId> {
+pub(crate) fn known_timelines(system: &SystemInventory) -> BTreeSet<TimelineId> {
     let of_segments = system.segments.keys().map(|(timeline, _)| *timeline);
     of_segments
         .chain(system.histories.timelines())
