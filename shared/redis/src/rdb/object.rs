@@ -114,6 +114,6 @@ pub(super) fn module_name(id: u64) -> String {
     const CHARACTERS: &[u8; 64] =
         b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let character =
-        |n: u64| char::from(CHARACTERS[usize::try_from(id >> (58 - 6 * n) & 63).unwrap_or(0)]);
+        |n: u64| char::from(CHARACTERS[usize::try_from((id >> (58 - 6 * n)) & 63).unwrap_or(0)]);
     (0..9).map(character).collect()
 }

@@ -118,7 +118,7 @@ impl RdbSource {
         let first = self.byte()?;
         Ok(match first >> 6 {
             0 => Prefix::Length(u64::from(first & 0x3F)),
-            1 => Prefix::Length(u64::from(first & 0x3F) << 8 | u64::from(self.byte()?)),
+            1 => Prefix::Length((u64::from(first & 0x3F) << 8) | u64::from(self.byte()?)),
             3 => Prefix::Encoding(first & 0x3F),
             _ => match first {
                 0x80 => Prefix::Length(u64::from(u32::from_be_bytes(self.take()?))),
@@ -191,12 +191,11 @@ impl RdbSource {
         let trailing = || WalkError::Damaged("something follows its end".into());
         match framing {
             StreamFraming::Mark(mark) if self.take::<40>()? != mark => return Err(trailing()),
-            StreamFraming::Mark(_) => {}
             StreamFraming::Length(n) if n != bytes => {
                 let why = format!("it has {bytes} bytes, and {n} were announced");
                 return Err(WalkError::Damaged(why));
             }
-            StreamFraming::Length(_) => {}
+            StreamFraming::Mark(_) | StreamFraming::Length(_) => {}
             StreamFraming::File => {
                 while self.at == self.piece.len() {
                     if !self.next_piece()? {
