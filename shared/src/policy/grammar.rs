@@ -6,8 +6,9 @@ use super::{
     audit::AuditConfig,
     costs::{CostsConfig, StatusPageConfig},
     databases::DatabaseGroup,
+    drills::DrillRule,
     dumps::{PostgresGroup, ScratchConfig, SecretSource},
-    later::{DrillRule, FileGroup, KubernetesGroup, RedisGroup, SecretGroup},
+    later::{FileGroup, KubernetesGroup, RedisGroup, SecretGroup},
     monitor::MonitorConfig,
     notify::NotifyConfig,
     signing::SigningConfig,
@@ -624,6 +625,8 @@ pub enum AlarmMetric {
     QuotaUsed,
     /// Messages that could not be delivered.
     DeliveriesFailed,
+    /// How long ago a drill last proved a restore, of the asset where that is longest.
+    ProofAge,
 }
 
 impl AlarmMetric {
@@ -648,6 +651,7 @@ impl AlarmMetric {
         Self::StorageCost,
         Self::QuotaUsed,
         Self::DeliveriesFailed,
+        Self::ProofAge,
     ];
 }
 
