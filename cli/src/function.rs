@@ -28,17 +28,20 @@ pub(crate) enum FunctionName {
     Dump,
     /// Deletes the snapshots and dumps that the policy lets go
     Retention,
+    /// Restores for a test what is due by the policy's drills
+    Drill,
 }
 
 impl FunctionName {
     /// All, in the order in which one builds on the other.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Snapshot,
         Self::Dump,
         Self::Offsite,
         Self::Freshness,
         Self::Replication,
         Self::Retention,
+        Self::Drill,
     ];
 
     /// Its name.
@@ -50,6 +53,7 @@ impl FunctionName {
             Self::Replication => replication::NAME,
             Self::Dump => dump::NAME,
             Self::Retention => retention::NAME,
+            Self::Drill => drill::NAME,
         }
     }
 
@@ -77,6 +81,7 @@ impl FunctionName {
                 Self::Replication => Box::pin(replication::run(world, request)).await,
                 Self::Dump => Box::pin(dump::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,
+                Self::Drill => Box::pin(drill::run(world, request)).await,
             };
             Box::pin(finish_run(world, report, begun)).await
         };

@@ -44,18 +44,21 @@ pub(crate) async fn run_all_checks(
     };
     // Of a host without AWS there is nothing more to ask.
     if world.policy.home.is_none() {
-        let (freshness, dump) = tokio::join!(freshness, bounded(FunctionName::Dump));
-        return vec![freshness, dump];
+        let (freshness, dump, drill) =
+            tokio::join!(freshness, bounded(FunctionName::Dump), bounded(FunctionName::Drill));
+        return vec![freshness, dump, drill];
     }
-    let (freshness, replication, offsite, snapshot, dump) = tokio::join!(
+    let (freshness, replication, offsite, snapshot, dump, drill) = tokio::join!(
         freshness,
         bounded(FunctionName::Replication),
         // Objects that wait too long for their copy are seen by the function that copies.
         bounded(FunctionName::Offsite),
         bounded(FunctionName::Snapshot),
         bounded(FunctionName::Dump),
+        // How old the proof of each asset is.
+        bounded(FunctionName::Drill),
     );
-    vec![freshness, replication, offsite, snapshot, dump]
+    vec![freshness, replication, offsite, snapshot, dump, drill]
 }
 
 /// The report of a function that did not answer: nothing that it would have said is known.

@@ -6,14 +6,16 @@ use crate::{
     session::{CommandEnv, connect_aws, offline_clients},
     stop::{CommandError, CommandExit},
     table::TerminalStyle,
-    words::{format_finding, pluralize},
+    words::{format_finding, format_time, pluralize},
 };
+use drill::calendar::DrillCalendar;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
     aws::AwsClients,
     plan::{Finding, Severity},
-    policy::{Policy, PolicyError, PostgresGroup, text::Name},
+    policy::{DrillKind, DrillRule, Policy, PolicyError, PostgresGroup, text::Name},
     run::{Deadline, RunContext},
     source::{PolicyLoadError, PolicyLoader},
 };
@@ -40,7 +42,10 @@ pub(super) async fn run(
         Ok(policy) => {
             let ahead =
                 if *preflight { Some(preflight_account(&aws, &policy, edge).await) } else { None };
-            PolicyCheckOutput { preflight: ahead, ..PolicyCheckOutput::from_policy(at, &policy) }
+            PolicyCheckOutput {
+                preflight: ahead,
+                ..PolicyCheckOutput::from_policy(at, &policy, edge.now)
+            }
         }
         Err(PolicyLoadError::Faulty { faults, .. }) => PolicyCheckOutput::from_errors(at, faults.0),
         Err(e) => return Err(CommandError::from_policy_error(&e)),
@@ -92,6 +97,9 @@ struct PolicyCheckOutput {
     /// Where test restores of each group of `postgres` run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     test_restores: Vec<TestRestoreLocation>,
+    /// When each drill is next.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    drills: Vec<NextDrills>,
     /// What is legal and hardly meant.
     warnings: Vec<PolicyError>,
     /// Parts that are checked and that no function runs.
@@ -123,6 +131,17 @@ struct GroupSection {
     section: &'static str,
     names: Vec<String>,
 }
+
+/// The next times of a drill.
+#[derive(Debug, Serialize)]
+struct NextDrills {
+    drill: String,
+    kind: DrillKind,
+    next: Vec<Timestamp>,
+}
+
+/// So many next times of each drill are shown.
+const SHOWN_SLOTS: usize = 3;
 
 /// Where the test restores of a group run, known before one is needed.
 #[derive(Debug, Serialize)]
@@ -175,13 +194,19 @@ impl PolicyCheckOutput {
             errors: faults,
             summary: None,
             test_restores,
+            drills: Vec::new(),
             warnings,
             unsupported: not_run_yet,
             preflight: None,
         }
     }
 
-    fn from_policy(file: &str, policy: &Policy) -> Self {
+    fn from_policy(file: &str, policy: &Policy, now: Timestamp) -> Self {
+        let next = |(name, rule): (&Name, &DrillRule)| NextDrills {
+            drill: name.to_string(),
+            kind: rule.kind,
+            next: DrillCalendar::new(rule, &policy.time_zone).next_slots(now, SHOWN_SLOTS),
+        };
         let part = |(path, what)| UnsupportedPart { path, description: what };
         let parts = policy.unimplemented_parts().into_iter().map(part);
         let summary = PolicySummary {
@@ -206,6 +231,7 @@ impl PolicyCheckOutput {
                 .map(|(name, rules)| TestRestoreLocation::for_group(policy, name, rules))
                 .collect(),
             summary: Some(summary),
+            drills: policy.drills.iter().map(next).collect(),
             warnings: policy.warnings(),
             unsupported: parts.collect(),
             preflight: None,
@@ -260,6 +286,14 @@ impl CommandOutput for PolicyCheckOutput {
             lines.extend(
                 self.test_restores.iter().map(|t| format!("  {:<13} {}", t.group, t.location)),
             );
+        }
+        if !self.drills.is_empty() {
+            lines.push("\ndrills, and when they are next (UTC):".into());
+            let widest = self.drills.iter().map(|d| d.drill.len()).max().unwrap_or(0);
+            lines.extend(self.drills.iter().map(|d| {
+                let next: Vec<_> = d.next.iter().map(|at| format_time(*at)).collect();
+                format!("  {:<widest$}  {:<13} {}", d.drill, d.kind.to_string(), next.join(", "))
+            }));
         }
         if !self.unsupported.is_empty() {
             let parts = pluralize(self.unsupported.len(), "part", "parts");

@@ -180,6 +180,7 @@ impl CommandOutput for StatusOutput {
                 "age",
                 "allowed",
                 "offsite age",
+                "proof",
                 "verdict",
                 "why",
             ];
@@ -224,6 +225,11 @@ fn asset_row(s: &AssetStatus) -> Vec<String> {
         // A replicated bucket is wanted offsite and has no single copy whose age could be told.
         s.offsite_age_seconds
             .map_or_else(|| nothing(s.offsite_wanted && s.max_severity.is_some()), format_age),
+        // A drill restores it, or none does.
+        s.proof_age_seconds.map_or_else(
+            || if s.proof_wanted { "never" } else { PLACEHOLDER }.to_owned(),
+            format_age,
+        ),
         s.status_label().to_owned(),
         s.messages.join("\n"),
     ]

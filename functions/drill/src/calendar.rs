@@ -2,7 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    policy::{DrillRule, text::ZoneName},
+    policy::{
+        DrillRule,
+        text::{Period, ZoneName},
+    },
     time::CronSchedule,
 };
 
@@ -20,7 +23,7 @@ impl DrillCalendar {
     /// The calendar of a rule; times without a zone are in the policy's.
     pub fn new(rule: &DrillRule, policy_zone: &ZoneName) -> Self {
         let start_within =
-            rule.start_within.as_ref().map_or(DEFAULT_START_WITHIN, |p| p.duration());
+            rule.start_within.as_ref().map_or(DEFAULT_START_WITHIN, Period::duration);
         Self { schedule: CronSchedule::new(&rule.schedule, policy_zone), start_within }
     }
 

@@ -51,9 +51,9 @@ pub fn choose_point<'c>(
         hash.update(format!("{} {}\n", c.key, c.sha256));
     }
     let list_sha256 = hex_encode(&hash.finalize());
-    let last = list.len().checked_sub(1)?;
+    let newest = list.len().checked_sub(1)?;
     let (index, seed) = match choice {
-        PointChoice::Newest => (last, None),
+        PointChoice::Newest => (newest, None),
         PointChoice::Oldest => (0, None),
         PointChoice::Random => (draw(subject, list.len()), Some(subject.to_owned())),
     };

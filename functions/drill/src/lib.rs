@@ -9,12 +9,13 @@
 //!   is due and how old each proof is. All of them pure
 //! - [`evidence`]: the format, what counts of it, and its store
 //! - `observe`: recovery points and evidence; `perform`: one drill; `scratch`: where it runs; `inject`: faults on purpose
-//! - [`markdown`]: evidence for people
+//! - [`markdown`]: evidence for people; [`instances`]: the table of drills that restore RDS instances
 
 pub mod calendar;
 pub mod choose;
 pub mod evidence;
 mod inject;
+pub mod instances;
 pub mod markdown;
 mod observe;
 mod perform;
@@ -24,10 +25,7 @@ mod scratch;
 pub use scratch::open_scratch_target;
 pub use shared::policy::DrillKind;
 
-use evidence::{
-    DrillEvidence, DrillFault, DrillTrigger, DrillVerdict,
-    store::{EvidenceTrust, write_evidence},
-};
+use evidence::{DrillEvidence, DrillFault, DrillTrigger, DrillVerdict, store::write_evidence};
 use jiff::{Timestamp, Unit};
 use observe::{DrillInventory, GroupInventory};
 use perform::{DrillContext, DrillMode, blank_evidence, carry_out};
@@ -154,10 +152,10 @@ pub async fn run_demand(
     }
     let ctx = DrillContext { world, secrets: &secrets, began };
     let mode = DrillMode { trigger: DrillTrigger::Manual, fault: demand.fault };
-    let made = Mutex::default();
-    let outcomes = apply_plan(&ctx, &inventory, &planned, mode, &made).await;
+    let written = Mutex::default();
+    let outcomes = apply_plan(&ctx, &inventory, &planned, mode, &written).await;
     let report = report_of(world, &DrillInventory::default(), Vec::new(), outcomes);
-    let evidence = made.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let evidence = written.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(DrillDemandOutput { report, evidence })
 }
 
@@ -182,7 +180,7 @@ async fn apply_plan(
     inventory: &DrillInventory<'_>,
     planned: &ActionPlan<DrillAction>,
     mode: DrillMode,
-    made: &Mutex<Vec<DrillEvidence>>,
+    written: &Mutex<Vec<DrillEvidence>>,
 ) -> Vec<StepOutcome> {
     let world = ctx.world;
     let author = SigningAuthor::from_policy(world.policy, ctx.secrets).await;
@@ -202,16 +200,16 @@ async fn apply_plan(
             DrillAction::Restore(task) => Box::pin(carry_out(ctx, drill, group, task, mode)).await,
             DrillAction::RecordMissed(task) => missed_evidence(ctx, drill, task),
         };
-        let written = write_evidence(&group.place.store, &evidence, author, &world.run_id).await;
-        match written {
+        let put = write_evidence(&group.place.store, &evidence, author, &world.run_id).await;
+        match put {
             // Another run was quicker; what it wrote is the evidence.
             Err(e) if e.kind == StoreErrorKind::Exists => {
                 return Ok(format!("another run has written {}", evidence.key()).into());
             }
-            written => written?,
+            put => put?,
         }
         let result = result_of(group, &evidence);
-        made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(evidence);
+        written.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(evidence);
         result
     })
     .await
@@ -270,13 +268,4 @@ pub async fn overview<'p>(
     let inventory = observe::observe(world, secrets).await;
     let due = plan::plan(&inventory.drills, world.now).steps;
     DrillOverview { drills: inventory.drills, findings: inventory.findings, due }
-}
-
-/// Whose evidence counts by a policy.
-pub fn evidence_trust(world: &RunContext<'_>) -> EvidenceTrust {
-    EvidenceTrust {
-        owner: world.policy.owner(),
-        verifier: shared::signing::MinisignVerifier::from_policy(world.policy),
-        now: world.now,
-    }
 }

@@ -88,8 +88,14 @@ pub fn list_slots(
         for slot in slots.into_iter().filter(|slot| asset.evidence_of_slot(*slot).is_none()) {
             let open = drill.calendar.is_open(slot, now);
             let state = if open { SlotState::Open } else { SlotState::Missed };
-            let (rto_seconds, rpo_seconds, evidence) = (None, None, None);
-            all.push(SlotEntry { slot, state, by_hand: false, rto_seconds, rpo_seconds, evidence });
+            all.push(SlotEntry {
+                slot,
+                state,
+                by_hand: false,
+                rto_seconds: None,
+                rpo_seconds: None,
+                evidence: None,
+            });
         }
     }
     all.sort_by_key(|e| e.slot);

@@ -123,7 +123,7 @@ impl ObservedAsset {
         self.evidence
             .iter()
             .filter(|e| e.injected.is_none())
-            .max_by_key(|e| (e.slot, e.finished_at))
+            .max_by_key(|e| (e.finished_at, e.slot))
     }
 }
 
@@ -212,8 +212,7 @@ fn find_outcome_problem(
 ) -> Option<Finding> {
     let name = drill.drill.as_str();
     let finding = |severity, code, why: String, hint: String| {
-        Finding::new(severity, format!("{}/{}", drill.group, asset.asset), code, why, hint)
-            .in_group(drill.group)
+        Finding::new(severity, &asset.asset, code, why, hint).in_group(drill.group)
     };
     let newest = asset.newest_evidence()?;
     let missed = |slot: Timestamp| {
@@ -222,7 +221,8 @@ fn find_outcome_problem(
         finding(Severity::Warning, FindingCode::DrillMissed, why, hint)
     };
     let slot = drill.calendar.last_slot(now)?;
-    let over = !drill.calendar.is_open(slot, now) && newest.slot < slot;
+    let begun = asset.evidence.iter().any(|e| e.injected.is_none() && e.slot >= slot);
+    let over = !drill.calendar.is_open(slot, now) && !begun;
     // One by hand after a missed slot is as good a proof.
     let made_up = newest.verdict == DrillVerdict::Proven && newest.finished_at > slot;
     let its_turn = || drill.assets_of_slot(slot).iter().any(|a| a.asset == asset.asset);
@@ -281,8 +281,7 @@ fn find_unproven(
         }
     };
     let hint = commands::run(&commands::drill_run(drill.drill.as_str()));
-    let named = format!("{}/{}", drill.group, asset.asset);
-    let finding = Finding::new(Severity::Warning, named, FindingCode::Unproven, why, hint);
+    let finding = Finding::new(Severity::Warning, &asset.asset, FindingCode::Unproven, why, hint);
     Some(finding.in_group(drill.group))
 }
 

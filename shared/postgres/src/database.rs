@@ -17,7 +17,7 @@ pub use inherit::copy_database_properties;
 pub use lacking::{MissingRequirements, find_missing_requirements, protection_reason};
 pub use roles::create_missing_roles;
 pub use rows::{count_large_objects, count_rows};
-pub use scratch::{empty_scratch_tables, make_read_only};
+pub use scratch::{empty_scratch_tables, revoke_scratch_rights};
 pub use subscriptions::disconnect_subscriptions;
 pub(crate) use test_role::random_password;
 pub use test_role::{TestRole, disable_forced_row_security, drop_orphaned_roles};

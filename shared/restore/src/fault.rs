@@ -6,16 +6,16 @@ use postgres::database;
 /// What is broken in a scratch database, and never anywhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InjectedFault {
-    /// The server refuses what is restored: the scratch database can only be read.
+    /// The server refuses what is restored: the role that restores may make nothing.
     FailedRestore,
     /// Every table is emptied after the restore.
     Empty,
 }
 
 impl ScratchDatabase<'_> {
-    /// Lets nobody write into it.
-    pub(crate) async fn make_read_only(&self) -> Result<(), RestoreError> {
-        Ok(database::make_read_only(self.server(), &self.name).await?)
+    /// Takes from the role that restores what it needs to make anything.
+    pub(crate) async fn revoke_rights(&self) -> Result<(), RestoreError> {
+        Ok(database::revoke_scratch_rights(self.server(), &self.name).await?)
     }
 
     /// Empties every table in it.

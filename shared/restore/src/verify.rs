@@ -349,7 +349,7 @@ async fn verify_in_scratch(
     times: &mut Vec<PhaseDuration>,
 ) -> Result<(Vec<CheckResult>, Option<Timestamp>), RestoreError> {
     if trial.fault == Some(InjectedFault::FailedRestore) {
-        room.make_read_only().await?;
+        room.revoke_rights().await?;
     }
     let begun = Instant::now();
     // The roles of owners and grants are not on a scratch server.

@@ -38,7 +38,7 @@ fn steps(plan: &ActionPlan<DrillAction>) -> Vec<String> {
 }
 
 fn codes(plan: &ActionPlan<DrillAction>, asset: &str) -> Vec<FindingCode> {
-    plan.findings.iter().filter(|f| f.asset == format!("main/{asset}")).map(|f| f.code).collect()
+    plan.findings.iter().filter(|f| f.asset == asset).map(|f| f.code).collect()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is done to scratch databases alone, to see that a fault is found. Any other database is refused.
 
-use super::{connect_maintenance, is_holdfast_database};
+use super::is_holdfast_database;
 use crate::{ConnectionConfig, PostgresError, PostgresErrorKind, quote_ident};
 
 fn ensure_scratch(name: &str, doing: &str) -> Result<(), PostgresError> {
@@ -11,23 +11,30 @@ fn ensure_scratch(name: &str, doing: &str) -> Result<(), PostgresError> {
     Err(PostgresError::new(PostgresErrorKind::Refused, doing.to_owned(), why, "nothing was done"))
 }
 
-/// Makes every transaction in a scratch database read-only from now on.
+/// Takes from everybody but the administrator what it needs to make something in a scratch database.
 ///
 /// # Errors
 /// If it is none of ours, or the server refuses.
-pub async fn make_read_only(server: &ConnectionConfig, name: &str) -> Result<(), PostgresError> {
-    let doing = format!("make {name} read-only");
+pub async fn revoke_scratch_rights(
+    server: &ConnectionConfig,
+    name: &str,
+) -> Result<(), PostgresError> {
+    let doing = format!("take the rights to {name}");
     ensure_scratch(name, &doing)?;
-    let session = connect_maintenance(server).await?;
-    let sql =
-        format!("ALTER DATABASE {} SET default_transaction_read_only = on", quote_ident(name));
+    let session = server.connect(name).await?;
+    // The database's role has its name.
+    let quoted = quote_ident(name);
+    let sql = format!(
+        "ALTER DATABASE {quoted} OWNER TO CURRENT_USER; ALTER SCHEMA public OWNER TO CURRENT_USER;
+         REVOKE ALL ON SCHEMA public FROM PUBLIC, {quoted}"
+    );
     session.batch_execute(&sql).await.map_err(|e| PostgresError::from_pg(doing, &e))
 }
 
 /// Empties every table of a scratch database.
 ///
 /// # Errors
-/// As for [`make_read_only`].
+/// As for [`revoke_scratch_rights`].
 pub async fn empty_scratch_tables(
     server: &ConnectionConfig,
     name: &str,
