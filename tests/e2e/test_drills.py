@@ -124,7 +124,7 @@ def test_the_newest_row_says_how_much_would_be_lost(holdfast, dumped, folder):
     ("wrong-key", "passphrase"),
     ("empty", "instead of 500"),
     ("slow", "RTO"),
-    ("truncate", "readable"),
+    ("truncate", "restores: "),
     ("failed-restore", "permission denied"),
 ])
 def test_every_injected_fault_is_seen_red_and_counts_for_nothing(fault, said, holdfast, dumped, folder):
