@@ -2,6 +2,7 @@
 
 pub(crate) mod simulate;
 pub(crate) mod redis;
+pub(crate) mod drill;
 pub(crate) mod wal;
 
 use crate::function::FunctionName;
@@ -10,7 +11,7 @@ use shared::policy::text::{Arn, ListenAddress, Period};
 
 /// Backups of databases and buckets, held to a policy: what stands how, what would be done, and doing it now.
 ///
-/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `hold`, `release`, `store` and `key`.
+/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `drill`, `hold`, `release`, `store` and `key`.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, max_term_width = 100, after_help = AFTER_HELP, subcommand_required = true)]
 pub(crate) struct CliArgs {
@@ -221,6 +222,9 @@ Examples:
 BACKUP is GROUP/DATABASE for its newest good dump, or a file as `holdfast list` prints it.
 Exits with 6 when it was restored and something that was in the dump is missing: each loss is listed.")]
     Restore(RestoreArgs),
+    /// Test restores by the policy's calendar, and the evidence of what they showed
+    #[command(subcommand)]
+    Drill(drill::DrillCommand),
     /// Keep a dump whatever the rules say, until it is released
     #[command(after_help = "\
 Example:

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod audit;
+mod drill;
 mod dump;
 mod explain;
 mod gate;
@@ -117,6 +118,7 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
             }
             Box::pin(restore::run(&session, args)).await
         }
+        CliCommand::Drill(command) => Box::pin(drill::run(global, edge, command)).await,
         CliCommand::Store(command) => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
             interrupt.run_until_interrupted(Box::pin(store::run(&session, command))).await

@@ -30,6 +30,8 @@ pub(crate) enum FunctionName {
     Redis,
     /// Deletes the snapshots and dumps that the policy lets go
     Retention,
+    /// Restores for a test what is due by the policy's drills
+    Drill,
 }
 
 impl FunctionName {
@@ -42,6 +44,7 @@ impl FunctionName {
         Self::Freshness,
         Self::Replication,
         Self::Retention,
+        Self::Drill,
     ];
 
     /// Its name.
@@ -54,6 +57,7 @@ impl FunctionName {
             Self::Dump => dump::NAME,
             Self::Redis => redis_function::NAME,
             Self::Retention => retention::NAME,
+            Self::Drill => drill::NAME,
         }
     }
 
@@ -82,6 +86,7 @@ impl FunctionName {
                 Self::Dump => Box::pin(dump::run(world, request)).await,
                 Self::Redis => Box::pin(redis_function::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,
+                Self::Drill => Box::pin(drill::run(world, request)).await,
             };
             Box::pin(finish_run(world, report, begun)).await
         };

@@ -5,6 +5,7 @@ use crate::{
     stop::CommandError,
 };
 use freshness::ChecksumCache;
+use futures_util::future::join_all;
 use shared::{
     hints::commands,
     plan::{Finding, FindingCode, Severity},
@@ -42,22 +43,25 @@ pub(crate) async fn run_all_checks(
     let freshness = async {
         freshness.await.unwrap_or_else(|_| timeout_report(world, FunctionName::Freshness))
     };
-    // Of a host without AWS there is nothing more to ask.
-    if world.policy.home.is_none() {
-        let (freshness, dump, redis) =
-            tokio::join!(freshness, bounded(FunctionName::Dump), bounded(FunctionName::Redis));
-        return vec![freshness, dump, redis];
-    }
-    let (freshness, replication, offsite, snapshot, dump, redis) = tokio::join!(
-        freshness,
-        bounded(FunctionName::Replication),
-        // Objects that wait too long for their copy are seen by the function that copies.
-        bounded(FunctionName::Offsite),
-        bounded(FunctionName::Snapshot),
-        bounded(FunctionName::Dump),
-        bounded(FunctionName::Redis),
-    );
-    vec![freshness, replication, offsite, snapshot, dump, redis]
+    // Objects that wait too long for their copy are seen by the function that copies; how old the proof of each asset is,
+    // by that of the drills. Of a host without AWS there is nothing to ask but what runs there.
+    let others: &[FunctionName] = if world.policy.home.is_some() {
+        &[
+            FunctionName::Replication,
+            FunctionName::Offsite,
+            FunctionName::Snapshot,
+            FunctionName::Dump,
+            FunctionName::Redis,
+            FunctionName::Drill,
+        ]
+    } else {
+        &[FunctionName::Dump, FunctionName::Redis, FunctionName::Drill]
+    };
+    let others = join_all(others.iter().map(|function| bounded(*function)));
+    let (freshness, others) = tokio::join!(freshness, others);
+    let mut all = vec![freshness];
+    all.extend(others);
+    all
 }
 
 /// The report of a function that did not answer: nothing that it would have said is known.

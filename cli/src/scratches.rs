@@ -2,9 +2,8 @@
 //! all that want one.
 
 use crate::{backups::LocatedBackup, commands::verify::VerifyTarget, session::CommandContext};
-use dump::means;
 use restore::{RestoreError, ScratchTarget};
-use shared::{policy, secret::SecretResolver};
+use shared::secret::SecretResolver;
 use std::collections::BTreeMap;
 
 /// The places, by what the policy says of them.
@@ -36,23 +35,15 @@ impl ScratchServers {
             }
             let place = session.policy.scratch_for(item.rules).unwrap_or_default();
             let world = session.dry_run_context();
-            let found = match &place {
-                p if p.production => means::connect_config(&world, secrets, item.rules)
-                    .await
-                    .map(ScratchTarget::Production),
-                p if p.names_a_server() => {
-                    means::scratch_connect_config(&world, secrets, item.rules, p)
-                        .await
-                        .map(ScratchTarget::Named)
-                }
-                policy::ScratchConfig { directory, .. } => {
-                    let local = || ScratchTarget::local(directory.as_ref().map(Into::into));
-                    all.local.entry(directory.clone()).or_insert_with(local);
-                    all.folders.insert(group, directory.clone());
-                    continue;
-                }
-            };
-            all.by_group.insert(group, found.map_err(RestoreError::from));
+            if !place.production && !place.names_a_server() {
+                // One for all groups.
+                let local = || ScratchTarget::local(place.directory.as_ref().map(Into::into));
+                all.local.entry(place.directory.clone()).or_insert_with(local);
+                all.folders.insert(group, place.directory.clone());
+                continue;
+            }
+            let found = drill::open_scratch_target(&world, secrets, item.rules, &place).await;
+            all.by_group.insert(group, found);
         }
         all
     }

@@ -167,9 +167,13 @@ class Story:
         say("9. The alarms that the functions keep")
         self.holdfast("alarms")
 
-        say("10. And now")
+        say("10. A drill: the dump is restored, checked, and the evidence is kept")
+        self.holdfast("drill", "run", "dump-restore", "--asset", "lomash_orders")
+        self.holdfast("drill", "show", "dump-restore")
+
+        say("11. And now")
         code = self.holdfast("status")
-        print("\nWhat the policy names and no function runs yet (drills, application secrets, Redis' settings) is listed as that.")
+        print("\nWhat the policy names and no function runs yet (other kinds of drills, application secrets, Redis' settings) is listed as that.")
         print(f"\n{BOLD}{'All is well' if code == 0 else 'Not all is well'}{PLAIN} after {time.monotonic() - began:.0f} s.")
         return code
 

@@ -108,6 +108,18 @@ finding_codes! {
     DiskFull "disk-full":
         "There is not enough disk space for the next dump." /
         "Free space on the disk, or put the directory on a larger one.";
+    DrillEvidenceIgnored "drill-evidence-ignored":
+        "Something lies among a drill's evidence that does not count: it is not signed by the policy's key, or says another name." /
+        "Find out who put it there. It is never deleted, and never counted.";
+    DrillFailed "drill-failed":
+        "The newest drill of an asset failed: the restore, a check, or an objective." /
+        "Run `holdfast drill show` with its name and see what failed; make a new backup and repeat the drill.";
+    DrillMissed "drill-missed":
+        "A drill was due and did not begin in time." /
+        "Run it now with `holdfast drill run` and its name; have `holdfast run drill` run hourly on a host that can restore.";
+    DrillUnverified "drill-unverified":
+        "A drill could not be carried out, so it says nothing about the backup." /
+        "Run `holdfast drill show` with its name, see why, and repeat it.";
     DiskLow "disk-low":
         "Less space is free than `min_free_space` asks for." /
         "Free space on the disk, or put the directory on a larger one.";
@@ -366,6 +378,9 @@ finding_codes! {
     UnknownReason "unknown-reason":
         "The request names a reason that no group has." /
         "Use one of the reasons that the finding lists.";
+    Unproven "unproven":
+        "No drill has proven a restore of this asset, or none for longer than its calendar allows." /
+        "Run the drill that the finding names.";
     Unprotected "unprotected":
         "A database is selected by no group of the policy." /
         "Add it to a group, or name it under `exclude` with the reason in `not_backed_up`.";

@@ -93,6 +93,7 @@ metrics! {
     RestoreTestPassed "Count" "Group" "report" "1 when the newest restore passed its checks, else 0; of a policy, the least. Absent while there is none",
     StorageBytes "Bytes" "Group" "report" "Bytes that recovery points take, copies included",
     StorageCost "None" "Group" "report" "What storage costs a month as it lies now, in the currency of the policy's prices",
+    ProofAge "Seconds" "Group, Asset" "drill" "How long ago a drill last proved a restore of it; of a group or policy, that of the asset where it is longest. Absent while one that a drill is of was never proven",
     QuotaUsed "Percent" "" "report" "Share of the policy's storage quota that is used",
 }
 
@@ -119,6 +120,7 @@ impl AlarmMetric {
             Self::StorageCost => Metric::StorageCost,
             Self::QuotaUsed => Metric::QuotaUsed,
             Self::DeliveriesFailed => Metric::DeliveriesFailed,
+            Self::ProofAge => Metric::ProofAge,
         }
     }
 
@@ -141,7 +143,7 @@ impl AlarmMetric {
     fn evaluation_periods(self) -> (i32, i32) {
         match (self, self.metric().publisher()) {
             (Self::DumpDuration, _) => (900, 1),
-            (_, "retention" | "report") => (3600, 2),
+            (_, "retention" | "report" | "drill") => (3600, 2),
             _ => (900, 2),
         }
     }

@@ -134,8 +134,9 @@ pub fn unimplemented_parts(policy: &Policy) -> Vec<UnimplementedPart> {
     for name in policy.secrets.keys() {
         add(Severity::Warning, name, format!("secrets.{name}"), "secrets are not checked yet");
     }
-    for name in policy.drills.keys() {
-        add(Severity::Warning, name, format!("drills.{name}"), "no function runs drills yet");
+    for (name, _) in policy.drills.iter().filter(|(_, d)| !d.kind.is_implemented()) {
+        let why = "no function runs drills of this kind yet";
+        add(Severity::Warning, name, format!("drills.{name}"), why);
     }
     all
 }
@@ -232,7 +233,7 @@ redis: { cache: { address: "r:6379", storage: { bucket: acme-r }, keep: { for: 7
 kubernetes: { prod: { namespace: prod, storage: { bucket: acme-k }, keep: { for: 7d } } }
 files: { conf: { from: { directory: /etc }, storage: { bucket: acme-f }, keep: { for: 7d } } }
 secrets: { app: { prefix: app/ } }
-drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
+drills: { monthly: { kind: full, schedule: { cron: "0 5 1 * *" } } }
 "#,
         )
     }
@@ -248,7 +249,7 @@ drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
         insta::assert_snapshot!(rows, @"
         critical buckets.media.copies[0] not-implemented: nothing copies a bucket's objects to Azure yet
         warning secrets.app not-implemented: secrets are not checked yet
-        warning drills.monthly not-implemented: no function runs drills yet
+        warning drills.monthly not-implemented: no function runs drills of this kind yet
         ");
         assert!(unimplemented_parts(&all()).iter().all(|p| !p.to_asset_status().is_ok()));
     }

@@ -3,7 +3,7 @@
 //! [`Policy::parse`] reads YAML and answers with a whole policy or with every fault at its line and column. A policy
 //! that parses needs no further checks: names refer to what exists, rules are not empty, times are times.
 //!
-//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`dumps`], [`notify`], [`monitor`], [`redis`], [`signing`], [`wal`], [`later`]: the types, from which [`json_schema`] is generated
+//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`drills`], [`dumps`], [`notify`], [`monitor`], [`redis`], [`signing`], [`wal`], [`later`]: the types, from which [`json_schema`] is generated
 //! - [`text`]: typed strings
 //! - `locate`: YAML with positions; `structure`: the schema and differences from it; `meaning`: what a schema can't say;
 //!   `secrets`: that none stands in a policy; `warnings`: what is legal and hardly meant; `not_run_yet`: what no function
@@ -14,6 +14,7 @@ pub mod access;
 pub mod audit;
 pub mod costs;
 pub mod databases;
+pub mod drills;
 pub mod dumps;
 pub mod grammar;
 pub mod later;
@@ -35,6 +36,7 @@ mod warnings;
 pub use access::AccessConfig;
 pub use costs::{CostsConfig, QuotaScope, StatusPageConfig};
 pub use databases::{AutomatedBackups, DatabaseGroup, DriftAction, SnapshotCopyRule, SnapshotRule};
+pub use drills::{DrillKind, DrillRule, PointChoice};
 pub use dumps::{
     DumpCompression, DumpFormat, DumpRule, EncryptionConfig, PostgresGroup, PostgresSslMode,
     ScratchConfig, SecretSource,

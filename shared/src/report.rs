@@ -116,6 +116,10 @@ pub struct AssetStatus {
     pub offsite_age_seconds: Option<i64>,
     /// Whether the policy wants it offsite at all.
     pub offsite_wanted: bool,
+    /// How long ago a drill last proved a restore of it, in seconds.
+    pub proof_age_seconds: Option<i64>,
+    /// Whether a drill of the policy is to prove that.
+    pub proof_wanted: bool,
     /// Whether it is looked after at all.
     pub coverage: AssetCoverage,
     /// The worst severity of its findings; none when nothing is wrong.
@@ -137,6 +141,8 @@ impl AssetStatus {
             size_bytes: None,
             offsite_age_seconds: None,
             offsite_wanted: false,
+            proof_age_seconds: None,
+            proof_wanted: false,
             coverage: AssetCoverage::NotObserved,
             max_severity: None,
             messages: Vec::new(),
@@ -169,6 +175,8 @@ impl AssetStatus {
         self.size_bytes = self.size_bytes.or(other.size_bytes);
         self.offsite_age_seconds = self.offsite_age_seconds.max(other.offsite_age_seconds);
         self.offsite_wanted |= other.offsite_wanted;
+        self.proof_age_seconds = self.proof_age_seconds.or(other.proof_age_seconds);
+        self.proof_wanted |= other.proof_wanted;
         // Whoever looked knows more than whoever did not; what both lack stays lacking.
         self.coverage = self.coverage.min(other.coverage);
         self.max_severity = self.max_severity.max(other.max_severity);

@@ -6,8 +6,9 @@ use crate::{
     session::{CommandEnv, connect_aws, offline_clients},
     stop::{CommandError, CommandExit},
     table::TerminalStyle,
-    words::{format_finding, pluralize},
+    words::{format_finding, format_time, pluralize},
 };
+use drill::calendar::DrillCalendar;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +16,7 @@ use shared::{
     aws::AwsClients,
     hints::commands::SIMULATE,
     plan::{Finding, Severity},
-    policy::{Policy, PolicyError, PostgresGroup, text::Name},
+    policy::{DrillKind, DrillRule, Policy, PolicyError, PostgresGroup, text::Name},
     run::{Deadline, RunContext},
     source::{PolicyLoadError, PolicyLoader},
 };
@@ -98,6 +99,9 @@ struct PolicyCheckOutput {
     /// Where test restores of each group of `postgres` run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     test_restores: Vec<TestRestoreLocation>,
+    /// When each drill is next.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    drills: Vec<NextDrills>,
     /// What is legal and hardly meant.
     warnings: Vec<PolicyError>,
     /// Parts that are checked and that no function runs.
@@ -132,6 +136,17 @@ struct GroupSection {
     section: &'static str,
     names: Vec<String>,
 }
+
+/// The next times of a drill.
+#[derive(Debug, Serialize)]
+struct NextDrills {
+    drill: String,
+    kind: DrillKind,
+    next: Vec<Timestamp>,
+}
+
+/// So many next times of each drill are shown.
+const SHOWN_SLOTS: usize = 3;
 
 /// Where the test restores of a group run, known before one is needed.
 #[derive(Debug, Serialize)]
@@ -184,6 +199,7 @@ impl PolicyCheckOutput {
             errors: faults,
             summary: None,
             test_restores,
+            drills: Vec::new(),
             warnings,
             unsupported: not_run_yet,
             surprises: Vec::new(),
@@ -192,6 +208,11 @@ impl PolicyCheckOutput {
     }
 
     fn from_policy(file: &str, policy: &Policy, now: Timestamp) -> Self {
+        let next = |(name, rule): (&Name, &DrillRule)| NextDrills {
+            drill: name.to_string(),
+            kind: rule.kind,
+            next: DrillCalendar::new(rule, &policy.time_zone).next_slots(now, SHOWN_SLOTS),
+        };
         let part = |(path, what)| UnsupportedPart { path, description: what };
         let parts = policy.unimplemented_parts().into_iter().map(part);
         let summary = PolicySummary {
@@ -216,6 +237,7 @@ impl PolicyCheckOutput {
                 .map(|(name, rules)| TestRestoreLocation::for_group(policy, name, rules))
                 .collect(),
             summary: Some(summary),
+            drills: policy.drills.iter().map(next).collect(),
             warnings: policy.warnings(),
             unsupported: parts.collect(),
             surprises: forecast(policy, &ForecastRequest::short_from(now, policy)).surprises(),
@@ -271,6 +293,14 @@ impl CommandOutput for PolicyCheckOutput {
             lines.extend(
                 self.test_restores.iter().map(|t| format!("  {:<13} {}", t.group, t.location)),
             );
+        }
+        if !self.drills.is_empty() {
+            lines.push("\ndrills, and when they are next (UTC):".into());
+            let widest = self.drills.iter().map(|d| d.drill.len()).max().unwrap_or(0);
+            lines.extend(self.drills.iter().map(|d| {
+                let next: Vec<_> = d.next.iter().map(|at| format_time(*at)).collect();
+                format!("  {:<widest$}  {:<13} {}", d.drill, d.kind.to_string(), next.join(", "))
+            }));
         }
         if !self.unsupported.is_empty() {
             let parts = pluralize(self.unsupported.len(), "part", "parts");

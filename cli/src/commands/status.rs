@@ -180,6 +180,7 @@ impl CommandOutput for StatusOutput {
                 "age",
                 "allowed",
                 "offsite age",
+                "proof",
                 "verdict",
                 "why",
             ];
@@ -224,6 +225,11 @@ fn asset_row(s: &AssetStatus) -> Vec<String> {
         // A replicated bucket is wanted offsite and has no single copy whose age could be told.
         s.offsite_age_seconds
             .map_or_else(|| nothing(s.offsite_wanted && s.max_severity.is_some()), format_age),
+        // A drill restores it, or none does.
+        s.proof_age_seconds.map_or_else(
+            || if s.proof_wanted { "never" } else { PLACEHOLDER }.to_owned(),
+            format_age,
+        ),
         s.status_label().to_owned(),
         s.messages.join("\n"),
     ]
@@ -320,10 +326,10 @@ mod tests {
         let at = "2026-11-20T12:05:00Z".parse().expect("a time");
         let status = StatusOutput::new(&policy(FLEET), at, vec![fresh, replication]);
         insta::assert_snapshot!(status.render_text(TerminalStyle::default()), @"
-        ASSET   GROUP  NEWEST POINT               SIZE    AGE     ALLOWED  OFFSITE AGE  VERDICT   WHY
-        orders  fleet  orders-daily-202611200200  20 GiB  10h 5m  1d 1h    none         CRITICAL  it is 2d old
-        users   fleet  users-daily-202611200200   20 GiB  10h 5m  1d 1h    none         CRITICAL  it is 2d old
-        auth    fleet  auth-daily-202611200200    20 GiB  10h 5m  1d 1h    11h 6m       warning   its replica is 20m behind
+        ASSET   GROUP  NEWEST POINT               SIZE    AGE     ALLOWED  OFFSITE AGE  PROOF  VERDICT   WHY
+        orders  fleet  orders-daily-202611200200  20 GiB  10h 5m  1d 1h    none         -      CRITICAL  it is 2d old
+        users   fleet  users-daily-202611200200   20 GiB  10h 5m  1d 1h    none         -      CRITICAL  it is 2d old
+        auth    fleet  auth-daily-202611200200    20 GiB  10h 5m  1d 1h    11h 6m       -      warning   its replica is 20m behind
 
         CRITICAL us-east-1 in 1 (observation-failed): describe: denied
             do: allow it
@@ -344,8 +350,8 @@ mod tests {
         let status = StatusOutput::new(&policy, Timestamp::UNIX_EPOCH, Vec::new());
         assert!(status.has_critical);
         insta::assert_snapshot!(status.render_text(TerminalStyle::default()), @"
-        ASSET       GROUP  NEWEST POINT  SIZE  AGE  ALLOWED  OFFSITE AGE  VERDICT   WHY
-        acme-media  media  -             -     -    -        -            CRITICAL  nothing could be observed of it
+        ASSET       GROUP  NEWEST POINT  SIZE  AGE  ALLOWED  OFFSITE AGE  PROOF  VERDICT   WHY
+        acme-media  media  -             -     -    -        -            -      CRITICAL  nothing could be observed of it
 
         what to do:
           acme-media: see what could not be observed; run `holdfast status` where it can be reached

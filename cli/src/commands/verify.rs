@@ -223,6 +223,7 @@ async fn verify_target(
         checks: &RestoreChecks::from_policy(item.rules),
         earlier,
         max_size_deviation: max_size_deviation.map(shared::policy::text::Percentage::fraction),
+        fault: None,
     };
     let tried = verify_full(&item.location.store, &item.backup, &opening, &trial).await;
     // Nothing is known of it then, which is told like a verdict and is never as good as one.
@@ -308,6 +309,7 @@ mod tests {
             checks: Vec::new(),
             warnings: Vec::new(),
             durations: Vec::new(),
+            newest_row: None,
         }
     }
 

@@ -152,6 +152,8 @@ pub struct AssetReport {
     pub offsite_wanted: bool,
     /// Age of the data in the newest copy elsewhere, in seconds; of several places, where it is oldest.
     pub offsite_age_seconds: Option<i64>,
+    /// The last proof of a restore; none where no drill of the policy is of it.
+    pub proof: Option<ProofStatus>,
     /// Data that would be lost now, and at worst, against what the policy allows.
     pub rpo: RpoStatus,
     /// How long restores took, against what the policy allows.
@@ -189,6 +191,13 @@ pub struct RpoStatus {
     pub measured_since: Option<Timestamp>,
     /// Whether now and the longest gap are within the target; absent when either is not known.
     pub met: Option<bool>,
+}
+
+/// When a drill last proved a restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ProofStatus {
+    /// How long ago, in seconds; none while no drill has.
+    pub age_seconds: Option<i64>,
 }
 
 /// How long restores took.

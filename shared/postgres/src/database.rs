@@ -6,6 +6,7 @@ mod inherit;
 mod lacking;
 mod roles;
 mod rows;
+mod scratch;
 mod subscriptions;
 mod test_role;
 
@@ -16,13 +17,16 @@ pub use inherit::copy_database_properties;
 pub use lacking::{MissingRequirements, find_missing_requirements, protection_reason};
 pub use roles::create_missing_roles;
 pub use rows::{count_large_objects, count_rows};
+pub use scratch::{empty_scratch_tables, revoke_scratch_rights};
 pub use subscriptions::disconnect_subscriptions;
 pub(crate) use test_role::random_password;
 pub use test_role::{TestRole, disable_forced_row_security, drop_orphaned_roles};
 
 use crate::{ConnectionConfig, PgConnection, PostgresError, PostgresErrorKind, quote_ident};
+use jiff::Timestamp;
 use std::time::Duration;
 use tokio::time::sleep;
+use tokio_postgres::types::FromSql;
 
 /// The databases that statements about other databases are run from.
 const MAINTENANCE_DATABASES: [&str; 2] = ["postgres", "template1"];
@@ -242,28 +246,63 @@ pub fn quote_qualified_name(name: &str) -> Option<String> {
     }
 }
 
-/// Whether a SELECT says `true`: one row of one boolean. It runs read-only.
+/// Whether a SELECT says `true`: one row of one boolean. It runs read-only, and `timeout` long at most.
 ///
 /// # Errors
 /// [`PostgresErrorKind::Refused`]: it is no such SELECT.
-pub async fn query_bool(session: &PgConnection, sql: &str) -> Result<bool, PostgresError> {
-    let doing = || format!("check {}", sql.split_whitespace().collect::<Vec<_>>().join(" "));
+pub async fn query_bool(
+    session: &PgConnection,
+    sql: &str,
+    timeout: Duration,
+) -> Result<bool, PostgresError> {
+    let hint = "write it as a SELECT of one boolean";
+    let said: Option<bool> = query_read_only(session, sql, sql, timeout, hint).await?;
+    Ok(said == Some(true))
+}
+
+/// Asks a question whose answer is one time, as [`query_bool`] asks; none where it answers NULL. Fractions of a second are
+/// left out.
+///
+/// # Errors
+/// As for [`query_bool`].
+pub async fn query_time(
+    session: &PgConnection,
+    sql: &str,
+    timeout: Duration,
+) -> Result<Option<Timestamp>, PostgresError> {
+    let question = sql.trim().trim_end_matches(';');
+    let wrapped = format!(
+        "SELECT pg_catalog.floor(EXTRACT(epoch FROM newest.at))::pg_catalog.int8 FROM ({question}) AS newest(at)"
+    );
+    let hint = "write it as a SELECT of one time";
+    let said: Option<i64> = query_read_only(session, &wrapped, sql, timeout, hint).await?;
+    Ok(said.and_then(|seconds| Timestamp::from_second(seconds).ok()))
+}
+
+/// The one value that `sql` selects, in a transaction that can't write and ends after `timeout`.
+async fn query_read_only<T: for<'a> FromSql<'a>>(
+    session: &PgConnection,
+    sql: &str,
+    shown: &str,
+    timeout: Duration,
+    hint: &str,
+) -> Result<Option<T>, PostgresError> {
+    let doing = || format!("check {}", shown.split_whitespace().collect::<Vec<_>>().join(" "));
     let failed = |e: tokio_postgres::Error| PostgresError::from_pg(doing(), &e);
-    session.batch_execute("BEGIN READ ONLY").await.map_err(failed)?;
+    let begin =
+        format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {}", timeout.as_millis().max(1));
+    session.batch_execute(&begin).await.map_err(failed)?;
     let answer = session.query_one(sql, &[]).await;
     session.batch_execute("ROLLBACK").await.map_err(failed)?;
-    let said: Option<bool> = answer.and_then(|row| row.try_get(0)).map_err(|e| {
+    answer.and_then(|row| row.try_get(0)).map_err(|e| {
         let error = failed(e);
         match error.kind {
-            PostgresErrorKind::Data => PostgresError {
-                kind: PostgresErrorKind::Refused,
-                hint: "write it as a SELECT of one boolean".into(),
-                ..error
-            },
+            PostgresErrorKind::Data => {
+                PostgresError { kind: PostgresErrorKind::Refused, hint: hint.into(), ..error }
+            }
             _ => error,
         }
-    })?;
-    Ok(said == Some(true))
+    })
 }
 
 #[cfg(test)]

@@ -117,7 +117,8 @@ fn rows_are_counted_and_checks_are_read_only_booleans() {
         assert_eq!(counts.iter().map(|t| t.rows).collect::<Vec<_>>(), [7, 0, 1]);
         assert!(database::count_rows(&server, &name, &["nothing".into()], 2).await.is_err());
         let session = server.connect(&name).await.unwrap();
-        let check = |sql: &'static str| database::query_bool(&session, sql);
+        let limit = std::time::Duration::from_secs(60);
+        let check = |sql: &'static str| database::query_bool(&session, sql, limit);
         assert!(check("SELECT count(*) > 0 FROM p").await.unwrap());
         assert!(!check("SELECT NULL::bool").await.unwrap());
         for wrong in [
@@ -129,6 +130,14 @@ fn rows_are_counted_and_checks_are_read_only_booleans() {
             let refused = check(wrong).await.unwrap_err();
             assert_eq!(refused.kind, PostgresErrorKind::Refused, "{wrong}: {refused}");
         }
+        let brief = std::time::Duration::from_millis(50);
+        let hangs = database::query_bool(&session, "SELECT pg_sleep(60) IS NULL", brief).await;
+        assert_eq!(hangs.unwrap_err().kind, PostgresErrorKind::Refused, "it is not waited for");
+        let newest = |sql: &'static str| database::query_time(&session, sql, limit);
+        let time = newest("SELECT '2026-11-27 14:00:00.9+00'::timestamptz;").await.unwrap();
+        assert_eq!(time.map(|t| t.to_string()).as_deref(), Some("2026-11-27T14:00:00Z"));
+        assert_eq!(newest("SELECT max(now()) FROM p WHERE false").await.unwrap(), None);
+        assert!(newest("SELECT 'no time'").await.is_err());
         assert!(check("SELECT count(*) = 1 FROM p").await.unwrap(), "the session goes on");
     });
 }

@@ -12,6 +12,7 @@
 //! No time is read here but to measure durations; names and times of a run come in as values.
 
 mod error;
+mod fault;
 pub mod fetch;
 pub mod opening;
 pub mod rdb;
@@ -21,6 +22,7 @@ mod trial;
 pub mod verify;
 
 pub use error::{RestoreError, RestoreErrorKind};
+pub use fault::InjectedFault;
 pub use opening::BackupKeys;
 pub use restore::{BackupRestoreOptions, RestoreOutcome, RestorePhase, restore_backup};
 pub use scratch::ScratchTarget;

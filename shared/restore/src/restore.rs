@@ -11,7 +11,9 @@ pub use plan::RestorePlan;
 use crate::{
     BackupKeys, RestoreError, RestoreErrorKind,
     fetch::HashCheck,
-    trial::{RestoreChecks, ScratchDatabase, drop_orphaned_databases, run_checks},
+    trial::{
+        DEFAULT_CHECK_TIMEOUT, RestoreChecks, ScratchDatabase, drop_orphaned_databases, run_checks,
+    },
     verify::{
         CheckResult, CheckStatus, PhaseDuration, VerificationVerdict, evaluate_verdict,
         seconds_since,
@@ -330,7 +332,7 @@ async fn finish_swap(
 ) -> Result<Option<String>, RestoreError> {
     let lets_in = async {
         let session = server.connect(&options.target).await?;
-        database::query_bool(&session, "SELECT true").await
+        database::query_bool(&session, "SELECT true", DEFAULT_CHECK_TIMEOUT).await
     };
     if let Err(e) = lets_in.await {
         progress(RestorePhase::Undoing);

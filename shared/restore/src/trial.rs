@@ -5,6 +5,7 @@ use crate::{
     fetch::{HashCheck, PayloadInfo, fetch_backup},
     verify::CheckResult,
 };
+use jiff::Timestamp;
 use postgres::{
     ConnectionConfig, PgConnection, TableCounts,
     database::{self, TestRole},
@@ -12,26 +13,45 @@ use postgres::{
     restore::{RestoreOptions, RestoreSummary, RestoreWarning, RestoreWarningKind, restore_stream},
 };
 use shared::policy::PostgresGroup;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use storage::{BackupStore, StoredBackup, manifest::ManifestFormat};
 
 /// Tables that are named in one line of a report.
 const MAX_NAMED_TABLES: usize = 10;
 
+/// A question may take this long where nothing says otherwise: some count large tables.
+pub(crate) const DEFAULT_CHECK_TIMEOUT: Duration = Duration::from_mins(10);
+
 /// What must be true of a restored database, beside the manifest's counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreChecks {
     /// Tables that must have rows, as SQL names them.
     pub critical_tables: Vec<String>,
     /// SELECTs of one boolean that must be true, by name.
     pub checks: BTreeMap<String, String>,
+    /// A SELECT of one time: that of the newest row.
+    pub newest_row: Option<String>,
+    /// Each of them may take this long.
+    pub timeout: Duration,
+}
+
+impl Default for RestoreChecks {
+    fn default() -> Self {
+        Self {
+            critical_tables: Vec::new(),
+            checks: BTreeMap::new(),
+            newest_row: None,
+            timeout: DEFAULT_CHECK_TIMEOUT,
+        }
+    }
 }
 
 impl RestoreChecks {
     /// The rules of a group's policy.
     pub fn from_policy(policy: &PostgresGroup) -> Self {
         let checks = policy.checks.iter().map(|(name, sql)| (name.to_string(), sql.clone()));
-        Self { critical_tables: policy.critical_tables.clone(), checks: checks.collect() }
+        let critical_tables = policy.critical_tables.clone();
+        Self { critical_tables, checks: checks.collect(), ..Self::default() }
     }
 }
 
@@ -90,6 +110,11 @@ impl<'a> ScratchDatabase<'a> {
                 })
             }
         }
+    }
+
+    /// The server's administrator.
+    pub(crate) fn server(&self) -> &ConnectionConfig {
+        self.server
     }
 
     /// How what is in it is reached: of a test as its role.
@@ -202,10 +227,11 @@ pub(crate) async fn run_checks(
     for table in &rules.critical_tables {
         let sql = format!("SELECT EXISTS (SELECT FROM {table})");
         let title = format!("{table} has rows");
-        checks.push(run_check(&session, title, &sql, "it is empty").await?);
+        checks.push(run_check(&session, title, &sql, rules.timeout, "it is empty").await?);
     }
     for (title, sql) in &rules.checks {
-        checks.push(run_check(&session, title.clone(), sql, "it is not true").await?);
+        let told = "it is not true";
+        checks.push(run_check(&session, title.clone(), sql, rules.timeout, told).await?);
     }
     Ok(checks)
 }
@@ -214,9 +240,10 @@ async fn run_check(
     session: &PgConnection,
     title: String,
     sql: &str,
+    timeout: Duration,
     not: &str,
 ) -> Result<CheckResult, RestoreError> {
-    match database::query_bool(session, sql).await {
+    match database::query_bool(session, sql, timeout).await {
         Ok(true) => Ok(CheckResult::passed(title, "")),
         Ok(false) => Ok(CheckResult::failed(title, not)),
         Err(e)
@@ -228,6 +255,30 @@ async fn run_check(
             Err(e.into())
         }
         Err(e) => Ok(CheckResult::failed(title, e.why)),
+    }
+}
+
+/// The time of the newest row, as the rules ask for it.
+pub(crate) async fn find_newest_row(
+    server: &ConnectionConfig,
+    name: &str,
+    rules: &RestoreChecks,
+) -> Result<Option<(CheckResult, Option<Timestamp>)>, RestoreError> {
+    let Some(sql) = &rules.newest_row else { return Ok(None) };
+    let title = "newest row";
+    let session = server.connect(name).await?;
+    match database::query_time(&session, sql, rules.timeout).await {
+        Ok(Some(at)) => Ok(Some((CheckResult::passed(title, at.to_string()), Some(at)))),
+        Ok(None) => Ok(Some((CheckResult::failed(title, "there is none"), None))),
+        Err(e)
+            if matches!(
+                e.kind,
+                postgres::PostgresErrorKind::Lost | postgres::PostgresErrorKind::Connection
+            ) =>
+        {
+            Err(e.into())
+        }
+        Err(e) => Ok(Some((CheckResult::failed(title, e.why), None))),
     }
 }
 

@@ -8,9 +8,10 @@ pub use report::render_markdown;
 
 use crate::{
     BackupKeys, RestoreError, RestoreErrorKind, ScratchTarget,
+    fault::InjectedFault,
     fetch::{HashCheck, PayloadInfo, drain_stream, fetch_backup},
     rdb::{is_rdb, verify_rdb_quick},
-    trial::{RestoreChecks, ScratchDatabase, drop_orphaned_databases, run_checks},
+    trial::{RestoreChecks, ScratchDatabase, drop_orphaned_databases, find_newest_row, run_checks},
 };
 use jiff::Timestamp;
 use postgres::{
@@ -162,6 +163,9 @@ pub struct VerificationReport {
     pub warnings: Vec<RestoreWarning>,
     /// How long it took; of a full one, the recovery time that was measured.
     pub durations: Vec<PhaseDuration>,
+    /// The time of the newest row, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_row: Option<Timestamp>,
 }
 
 /// How a full verification restores.
@@ -179,6 +183,8 @@ pub struct VerifyOptions<'a> {
     pub earlier: &'a [u64],
     /// By how much the size may differ from their median: 0.5 is by half.
     pub max_size_deviation: Option<f64>,
+    /// A fault that is made on purpose, to see that it is found.
+    pub fault: Option<InjectedFault>,
 }
 
 impl VerificationReport {
@@ -278,7 +284,7 @@ pub async fn verify_full(
     trial: &VerifyOptions<'_>,
 ) -> Result<VerificationReport, RestoreError> {
     let mut checks = check_sidecars(store, backup).await;
-    checks.extend(check_size(backup, trial));
+    checks.extend(check_size(backup, trial.earlier, trial.max_size_deviation));
     let mut version = backup.committed_manifest().map_or(0, |m| m.server.version_num);
     if !any_failed(&checks) && backup.committed_manifest().is_none() {
         let (contents, more) = check_contents(store, backup, opening).await;
@@ -311,14 +317,18 @@ pub async fn verify_full(
         Box::pin(verify_in_scratch(&room, store, backup, opening, trial, &mut losses, &mut times))
             .await;
     let closed = room.drop_database().await;
+    let mut newest_row = None;
     match tried {
-        Ok(more) => checks.extend(more),
+        Ok((more, newest)) => {
+            checks.extend(more);
+            newest_row = newest;
+        }
         // A lost connection is the server's fault and not the backup's.
         Err(e) if e.kind == RestoreErrorKind::Connection => return Err(e),
         Err(e) => checks.push(CheckResult::from_error("restores", &e)),
     }
     closed?;
-    Ok(build_report(backup, true, checks, losses, times))
+    Ok(VerificationReport { newest_row, ..build_report(backup, true, checks, losses, times) })
 }
 
 /// What is told of a backup that could not be tried.
@@ -342,7 +352,10 @@ async fn verify_in_scratch(
     trial: &VerifyOptions<'_>,
     losses: &mut Vec<RestoreWarning>,
     times: &mut Vec<PhaseDuration>,
-) -> Result<Vec<CheckResult>, RestoreError> {
+) -> Result<(Vec<CheckResult>, Option<Timestamp>), RestoreError> {
+    if trial.fault == Some(InjectedFault::FailedRestore) {
+        room.revoke_rights().await?;
+    }
     let begun = Instant::now();
     // The roles of owners and grants are not on a scratch server.
     let how = RestoreOptions {
@@ -360,14 +373,20 @@ async fn verify_in_scratch(
         checks.push(CheckResult::skipped("what takes a superuser", left));
     }
     *losses = room.restore_warnings(false).chain(restored.warnings).collect();
+    if trial.fault == Some(InjectedFault::Empty) {
+        room.empty_tables().await?;
+    }
     let begun = Instant::now();
     let login = room.login_config();
     database::disable_forced_row_security(&login, &room.name).await?;
     let asked =
         run_checks(&login, &room.name, backup, losses, &[], None, trial.checks, trial.jobs).await?;
     checks.extend(asked);
+    let newest = find_newest_row(&login, &room.name, trial.checks).await?;
+    let (check, newest) = newest.map_or((None, None), |(check, at)| (Some(check), at));
+    checks.extend(check);
     times.push(phase_duration("verify", begun));
-    Ok(checks)
+    Ok((checks, newest))
 }
 
 pub(crate) fn phase_duration(phase: &str, since: Instant) -> PhaseDuration {
@@ -400,14 +419,19 @@ pub(crate) fn build_report(
         checks,
         warnings: losses,
         durations: took,
+        newest_row: None,
     }
 }
 
-/// The size against the median of those before.
-fn check_size(backup: &StoredBackup, trial: &VerifyOptions<'_>) -> Option<CheckResult> {
-    let most = trial.max_size_deviation?;
+/// The size against the median of those before, where there is a limit: 0.5 is by half.
+pub fn check_size(
+    backup: &StoredBackup,
+    earlier: &[u64],
+    max_deviation: Option<f64>,
+) -> Option<CheckResult> {
+    let most = max_deviation?;
     let name = "size";
-    let mut earlier = trial.earlier.to_vec();
+    let mut earlier = earlier.to_vec();
     earlier.sort_unstable();
     let Some(median) = earlier.get(earlier.len() / 2).filter(|m| **m > 0) else {
         return Some(CheckResult::skipped(name, "there is none before it"));

@@ -133,6 +133,7 @@ async fn tried(
         checks: &rules,
         earlier: &earlier,
         max_size_deviation: None,
+        fault: None,
     };
     verify_full(&place.store, backup, &BackupKeys::default(), &trial).await
 }

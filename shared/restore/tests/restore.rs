@@ -243,6 +243,7 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
             checks: rules,
             earlier: &earlier,
             max_size_deviation: Some(0.5),
+            fault: None,
         };
         // What a killed run left behind is dropped first; that of a living one stays.
         cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_verify_dead"));

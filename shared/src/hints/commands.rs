@@ -38,13 +38,17 @@ pub const VERIFY_FULL: &str = "holdfast verify --full";
 pub const RUN_SNAPSHOT: &str = "holdfast run snapshot";
 /// The copies of snapshots and objects that are missing.
 pub const RUN_OFFSITE: &str = "holdfast run offsite";
+/// The drills, their calendars and their verdicts.
+pub const DRILL_LIST: &str = "holdfast drill list";
+/// The drills that are due.
+pub const RUN_DRILL: &str = "holdfast run drill";
 /// The status page.
 pub const REPORT: &str = "holdfast report";
 /// A base backup, where one group has a WAL archive.
 pub const BASEBACKUP: &str = "holdfast basebackup";
 
 /// Commands without an argument, for the test.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 19] = [
     STATUS,
     ALARMS,
     MONITOR,
@@ -60,6 +64,8 @@ pub const ALL: [&str; 16] = [
     VERIFY_FULL,
     RUN_SNAPSHOT,
     RUN_OFFSITE,
+    DRILL_LIST,
+    RUN_DRILL,
     REPORT,
     BASEBACKUP,
 ];
@@ -109,6 +115,16 @@ pub fn restore_beside(backup: &str, to: &str) -> String {
     format!("holdfast restore {} --to {}", shell_quote(backup), shell_quote(to))
 }
 
+/// A drill of every asset of it, at once.
+pub fn drill_run(drill: &str) -> String {
+    format!("holdfast drill run {drill}")
+}
+
+/// What a drill showed.
+pub fn drill_show(drill: &str) -> String {
+    format!("holdfast drill show {drill}")
+}
+
 /// What a function does, with its log.
 pub fn watch(function: &str) -> String {
     format!("holdfast run {function} --dry-run -v")
@@ -117,7 +133,7 @@ pub fn watch(function: &str) -> String {
 /// The command that does what a function does; `None` of a name that is no function's.
 pub fn function(name: &str) -> Option<String> {
     Some(match name {
-        "snapshot" | "offsite" | "freshness" | "replication" | "redis" | "retention" => {
+        "snapshot" | "offsite" | "freshness" | "replication" | "redis" | "retention" | "drill" => {
             format!("holdfast run {name}")
         }
         "dump" | "notify" | "report" | "verify" => format!("holdfast {name}"),

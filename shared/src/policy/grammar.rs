@@ -6,8 +6,9 @@ use super::{
     audit::AuditConfig,
     costs::{CostsConfig, StatusPageConfig},
     databases::DatabaseGroup,
+    drills::DrillRule,
     dumps::{PostgresGroup, ScratchConfig, SecretSource},
-    later::{DrillRule, FileGroup, KubernetesGroup, SecretGroup},
+    later::{FileGroup, KubernetesGroup, SecretGroup},
     monitor::MonitorConfig,
     notify::NotifyConfig,
     redis::RedisGroup,
@@ -628,6 +629,8 @@ pub enum AlarmMetric {
     QuotaUsed,
     /// Messages that could not be delivered.
     DeliveriesFailed,
+    /// How long ago a drill last proved a restore, of the asset where that is longest.
+    ProofAge,
 }
 
 impl AlarmMetric {
@@ -652,6 +655,7 @@ impl AlarmMetric {
         Self::StorageCost,
         Self::QuotaUsed,
         Self::DeliveriesFailed,
+        Self::ProofAge,
     ];
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod databases;
+mod drills;
 mod notify;
 mod places;
 mod postgres;
@@ -37,7 +38,8 @@ pub(super) fn check(policy: &Policy) -> Vec<UnlocatedError> {
     postgres::check(policy, &mut say);
     redis::check(policy, &mut say);
     check_alarms(policy, &mut say);
-    check_owners_and_drills(policy, &mut say);
+    check_owners(policy, &mut say);
+    drills::check(policy, &mut say);
     check_costs(policy, &mut say);
     audit::check(policy, &mut say);
     access::check(policy, &mut say);
@@ -431,18 +433,7 @@ fn check_costs(policy: &Policy, say: ErrorSink<'_>) {
     }
 }
 
-fn check_owners_and_drills(policy: &Policy, say: ErrorSink<'_>) {
-    let groups = all_groups(policy);
-    let known_group = |name: &Name| groups.iter().any(|(_, n, _)| *n == name);
-    for (name, drill) in &policy.drills {
-        if let Some(of) = drill.of.as_ref().filter(|of| !known_group(of)) {
-            let known = groups.iter().map(|(_, name, _)| name.as_str());
-            say(
-                format!("/drills/{name}/of"),
-                unknown_name_message(of.as_str(), known, "the groups of assets"),
-            );
-        }
-    }
+fn check_owners(policy: &Policy, say: ErrorSink<'_>) {
     for (name, owner) in &policy.owners {
         if let Some(Err(why)) = owner.email.as_deref().map(str::parse::<EmailAddress>) {
             say(format!("/owners/{name}/email"), why);

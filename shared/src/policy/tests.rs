@@ -50,7 +50,7 @@ fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_hint() {
     11:5: databases.fleet.owner: nothing is written here: write text, or leave the key out
     12:19: databases.fleet.objectives.max_age: 25 has no unit: write "25d" for days or "25h" for hours
     13:5: databases.fleet.snapshot: unknown key "snapshot"; did you mean "snapshots"?
-    18:25: alarms.acme-backup-failed.metric: "failing-asset" is not one of: failing-assets, backup-age, offsite-copy-age, settings-drift, unprotected-databases, restorable-lag, replication-lag, replication-missing, replica-lag, deletes-blocked, success-rate, size-deviation, dump-duration, restore-duration, restore-test-passed, verification-passed, storage-cost, quota-used, deliveries-failed; did you mean "failing-assets"?
+    18:25: alarms.acme-backup-failed.metric: "failing-asset" is not one of: failing-assets, backup-age, offsite-copy-age, settings-drift, unprotected-databases, restorable-lag, replication-lag, replication-missing, replica-lag, deletes-blocked, success-rate, size-deviation, dump-duration, restore-duration, restore-test-passed, verification-passed, storage-cost, quota-used, deliveries-failed, proof-age; did you mean "failing-assets"?
     "#);
 }
 

@@ -8,10 +8,10 @@ mod escape;
 mod read;
 mod suffix;
 
+pub use escape::escape_name;
 pub use read::ParsedKey;
 
 use crate::{StoreError, StoreErrorKind};
-use escape::escape_name;
 use jiff::{SignedDuration, Timestamp, fmt::strtime::BrokenDownTime, tz::TimeZone};
 
 /// Key of a dump where the policy has none.

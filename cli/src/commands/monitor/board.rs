@@ -130,6 +130,12 @@ fn add_scan_gauges(gauges: &GaugeBuilder<'_>, seen: &MonitorScan, now: Timestamp
     );
     gauges.asset_gauges(
         assets,
+        "proof_age_seconds",
+        "How long ago a drill last proved a restore, now; absent while none did",
+        |s| s.proof_age_seconds.map(|age| i64_to_gauge(age) + passed),
+    );
+    gauges.asset_gauges(
+        assets,
         "asset_health",
         "1 when nothing about the asset was critical at the last look, else 0",
         |s| Some(bool_to_gauge(s.max_severity < Some(Severity::Critical))),

@@ -567,6 +567,8 @@ fn an_asset_stands_with_its_worst_finding_and_why() {
             ),
             offsite_age_seconds: None,
             offsite_wanted: true,
+            proof_age_seconds: None,
+            proof_wanted: false,
             coverage: Watched,
             max_severity: Some(
                 Critical,

@@ -323,6 +323,8 @@ fn a_buckets_standing_carries_its_worst_finding_and_its_size() {
             size_bytes: None,
             offsite_age_seconds: None,
             offsite_wanted: true,
+            proof_age_seconds: None,
+            proof_wanted: false,
             coverage: NotObserved,
             max_severity: Some(
                 Critical,

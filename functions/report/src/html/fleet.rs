@@ -14,10 +14,10 @@ pub(super) fn render_overview(page: &StatusPageData) -> Markup {
             h2 #fleet { "Assets" }
             div.scroll tabindex="0" role="region" aria-labelledby="fleet" {
                 table.fleet {
-                    caption.hidden { "Every asset, the worst first: its state, newest recovery point, copy elsewhere, and what a loss would cost" }
+                    caption.hidden { "Every asset, the worst first: its state, newest recovery point, copy elsewhere, last proven restore, and what a loss would cost" }
                     thead { tr {
                         th scope="col" { "Asset" } th scope="col" { "State" }
-                        th.n scope="col" { "Newest" } th.n scope="col" { "Size" } th.n scope="col" { "Elsewhere" }
+                        th.n scope="col" { "Newest" } th.n scope="col" { "Size" } th.n scope="col" { "Elsewhere" } th.n scope="col" { "Proven" }
                         th.n scope="col" { "Loss now" } th.n scope="col" { "Restore" }
                     } }
                     tbody { @for (i, asset) in page.assets.iter().enumerate() { (render_asset_row(i, asset)) } }
@@ -35,6 +35,11 @@ fn render_asset_row(i: usize, a: &AssetReport) -> Markup {
         (None, true) if a.newest.is_some() => "none".to_owned(),
         _ => DASH.to_owned(),
     };
+    let proof = match a.proof.map(|proof| proof.age_seconds) {
+        Some(Some(seconds)) => format_age(seconds),
+        Some(None) => "never".to_owned(),
+        None => DASH.to_owned(),
+    };
     markup! {
         tr {
             th scope="row" { a href={ "#a" (i) } { (a.asset) } @if a.asset != a.group { small { (a.group) } } }
@@ -42,11 +47,12 @@ fn render_asset_row(i: usize, a: &AssetReport) -> Markup {
             td.n { @match &a.newest { Some(n) => (format_age(n.age_seconds)), None => (DASH) } }
             td.n { @match a.newest.as_ref().and_then(|n| n.bytes) { Some(b) => (format_size(b)), None => (DASH) } }
             td.n { (elsewhere) }
+            td.n { (proof) }
             td.n { (render_target(&format_optional_age(a.rpo.now_seconds), a.rpo.target_seconds, a.rpo.now_seconds.zip(a.rpo.target_seconds).map(|(n, t)| n <= t))) }
             td.n { (render_target(&format_restore_time(a), a.rto.target_seconds, a.rto.met)) }
         }
         @if a.state != HealthState::Ok && !a.messages.is_empty() {
-            tr.why { td colspan="7" { @for why in a.messages.iter().take(3) { p { (why) } } @if a.messages.len() > 3 { p.dim { "and " (a.messages.len() - 3) " more" } } } }
+            tr.why { td colspan="8" { @for why in a.messages.iter().take(3) { p { (why) } } @if a.messages.len() > 3 { p.dim { "and " (a.messages.len() - 3) " more" } } } }
         }
     }
 }

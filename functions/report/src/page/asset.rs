@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     facts::{AssetKey, AssetStorage, PointRecord, ReportInput},
-    model::{AssetReport, CostLine, HealthState, LatestPoint, RpoStatus, TimelineRow},
+    model::{AssetReport, CostLine, HealthState, LatestPoint, ProofStatus, RpoStatus, TimelineRow},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -242,6 +242,8 @@ impl AssetContext<'_> {
             full_density_seconds: rule.dense,
             offsite_wanted: standing.offsite_wanted || rule.offsite,
             offsite_age_seconds: offsite,
+            proof: (standing.proof_wanted)
+                .then_some(ProofStatus { age_seconds: standing.proof_age_seconds }),
             rpo: self.rpo_status(key, rule, newest.as_ref(), &points),
             rto: self.past.rto_status(key, rule.rto, now),
             verifications: self.past.timeline_marks(key, since),

@@ -62,6 +62,8 @@ fn asset_status(asset: &str, worst: Option<Severity>, why: &[&str]) -> AssetStat
         max_age_seconds: Some(25 * 3600),
         size_bytes: Some(20 << 30),
         offsite_age_seconds: None,
+        proof_age_seconds: None,
+        proof_wanted: false,
         max_age_derived: false,
         coverage: AssetCoverage::Watched,
         offsite_wanted: true,

@@ -86,6 +86,7 @@ mod tests {
             ],
             warnings: Vec::new(),
             durations: vec![PhaseDuration { phase: "verify".into(), seconds: 1.25 }],
+            newest_row: None,
         };
         insta::assert_snapshot!(verified.to_markdown(), @r"
         ## /backups/orders.dump: NOT GOOD

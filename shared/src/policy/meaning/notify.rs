@@ -268,7 +268,7 @@ fn check_group_names(policy: &Policy, of: &[Name], at: &str, say: ErrorSink<'_>)
 
 /// The functions whose reports can be awaited.
 const REPORTING_FUNCTIONS: &[&str] =
-    &["snapshot", "offsite", "freshness", "replication", "retention", "dump", "report"];
+    &["snapshot", "offsite", "freshness", "replication", "retention", "dump", "report", "drill"];
 
 fn check_periods(notify: &NotifyConfig, say: ErrorSink<'_>) {
     for (name, after) in &notify.expect {

@@ -2,7 +2,7 @@
 
 /// A name as it stands in a key: letters and digits of any script, `_`, `-` and `.` as they are, all else as escapes. So
 /// it is one segment on every store, and needs no quotes in a shell. A leading dot is escaped: it would hide the file.
-pub(super) fn escape_name(name: &str) -> String {
+pub fn escape_name(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for (i, c) in name.chars().enumerate() {
         if c.is_alphanumeric() || matches!(c, '_' | '-') || (c == '.' && i > 0) {
