@@ -7,9 +7,10 @@ use super::{
     costs::{CostsConfig, StatusPageConfig},
     databases::DatabaseGroup,
     dumps::{PostgresGroup, ScratchConfig, SecretSource},
-    later::{DrillRule, FileGroup, KubernetesGroup, RedisGroup, SecretGroup},
+    later::{DrillRule, FileGroup, KubernetesGroup, RedisGroup},
     monitor::MonitorConfig,
     notify::NotifyConfig,
+    secret_groups::SecretGroup,
     signing::SigningConfig,
     text::{
         AccountId, Arn, BucketName, ByteSize, CronExpression, Name, Percentage, Period, Region,
