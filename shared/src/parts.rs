@@ -22,6 +22,8 @@ pub enum PolicySection {
     Redis,
     /// Kubernetes namespaces.
     Kubernetes,
+    /// Secrets of Secrets Manager.
+    Secrets,
     /// Files.
     Files,
 }
@@ -67,6 +69,9 @@ pub fn named_assets(policy: &Policy) -> Vec<NamedAsset> {
     }
     for name in policy.kubernetes.keys() {
         add(PolicySection::Kubernetes, name, Some(name.to_string()));
+    }
+    for name in policy.secrets.keys() {
+        add(PolicySection::Secrets, name, Some(name.to_string()));
     }
     for name in policy.files.keys() {
         add(PolicySection::Files, name, Some(name.to_string()));
@@ -137,8 +142,9 @@ pub fn unimplemented_parts(policy: &Policy) -> Vec<UnimplementedPart> {
             add(Severity::Warning, name, format!("redis.{name}.{key}"), why);
         }
     }
-    for name in policy.secrets.keys() {
-        add(Severity::Warning, name, format!("secrets.{name}"), "secrets are not checked yet");
+    for (name, _) in policy.secrets.iter().filter(|(_, g)| g.keep.is_some()) {
+        let why = "exports of secrets are kept for longer than this: nothing deletes them yet";
+        add(Severity::Warning, name, format!("secrets.{name}.keep"), why);
     }
     for name in policy.drills.keys() {
         add(Severity::Warning, name, format!("drills.{name}"), "no function runs drills yet");
@@ -253,7 +259,6 @@ drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
         critical buckets.media.copies[0] not-implemented: nothing copies a bucket's objects to Azure yet
         critical postgres.main.wal not-implemented: the WAL archive is watched by no function yet
         warning redis.cache.settings not-implemented: settings are not checked yet
-        warning secrets.app not-implemented: secrets are not checked yet
         warning drills.monthly not-implemented: no function runs drills yet
         ");
         assert!(unimplemented_parts(&all()).iter().all(|p| !p.to_asset_status().is_ok()));
@@ -264,7 +269,7 @@ drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
         let mut rows = Vec::new();
         let found = add_missing_assets(&all(), &mut rows, |_| true);
         let names: Vec<_> = rows.iter().map(|s| format!("{}/{}", s.group, s.asset)).collect();
-        insta::assert_snapshot!(names.join(" "), @"conf/conf prod/prod cache/cache whole/whole theirs/theirs main/b main/a media/acme-media named/users named/orders fleet/fleet");
+        insta::assert_snapshot!(names.join(" "), @"conf/conf app/app prod/prod cache/cache whole/whole theirs/theirs main/b main/a media/acme-media named/users named/orders fleet/fleet");
         assert_eq!((found.len(), rows.iter().any(AssetStatus::is_ok)), (rows.len(), false));
         assert_eq!(add_missing_assets(&all(), &mut rows, |_| true), [], "and no second one");
     }
@@ -272,7 +277,7 @@ drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
     proptest! {
         /// Whatever rows there are already, every asset that the policy names has one, and no added one is ok.
         #[test]
-        fn every_asset_has_a_row(there in proptest::collection::vec(any::<bool>(), 11)) {
+        fn every_asset_has_a_row(there in proptest::collection::vec(any::<bool>(), 12)) {
             let policy = all();
             let mut rows: Vec<AssetStatus> = named_assets(&policy).iter().zip(&there).filter(|(_, t)| **t).map(|(n, _)| {
                 let asset = n.asset.clone().unwrap_or_else(|| "acme-1".into());

@@ -101,7 +101,7 @@ pub fn watch(function: &str) -> String {
 /// The command that does what a function does; `None` of a name that is no function's.
 pub fn function(name: &str) -> Option<String> {
     Some(match name {
-        "snapshot" | "offsite" | "freshness" | "replication" | "retention" => {
+        "snapshot" | "offsite" | "freshness" | "replication" | "retention" | "secrets" => {
             format!("holdfast run {name}")
         }
         "dump" | "notify" | "report" | "verify" => format!("holdfast {name}"),
