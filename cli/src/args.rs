@@ -1,5 +1,6 @@
 //! The command line. Its help is read at 3 a.m.: say what happens, what it costs, and show one line to copy.
 
+pub(crate) mod secrets;
 pub(crate) mod wal;
 
 use crate::function::FunctionName;
@@ -8,7 +9,7 @@ use shared::policy::text::{Arn, ListenAddress, Period};
 
 /// Backups of databases and buckets, held to a policy: what stands how, what would be done, and doing it now.
 ///
-/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `hold`, `release`, `store` and `key`.
+/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `hold`, `release`, `secrets`, `store` and `key`.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, max_term_width = 100, after_help = AFTER_HELP, subcommand_required = true)]
 pub(crate) struct CliArgs {
@@ -102,7 +103,7 @@ Exits with 1 when anything is critical, so it can be a check of its own.")]
     /// Runs the very code of the Lambdas as a dry run.
     #[command(after_help = "\
 Examples:
-  holdfast plan                what all five would do
+  holdfast plan                what all of them would do
   holdfast plan retention      which snapshots would be deleted, and why
 
 Exits with 1 when something could not be looked at.")]
@@ -230,7 +231,10 @@ Examples:
 
 The role needs REPLICATION, and pg_hba.conf a line for the database `replication`.")]
     Basebackup(wal::BaseBackupArgs),
-    /// Where dumps lie
+    /// Secrets of Secrets Manager: their versions, exports, comparison and restore
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
+    /// Where backups lie
     #[command(subcommand)]
     Store(StoreCommand),
     /// Keys that sign what lies in stores

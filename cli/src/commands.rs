@@ -16,6 +16,7 @@ mod policy;
 mod report;
 mod restore;
 mod run;
+mod secrets;
 mod status;
 mod store;
 pub(crate) mod verify;
@@ -119,6 +120,10 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
         CliCommand::Basebackup(args) => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
             interrupt.run_until_interrupted(Box::pin(wal::run_basebackup(&session, args))).await
+        }
+        CliCommand::Secrets(command) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Batch)).await?;
+            interrupt.run_until_interrupted(Box::pin(secrets::run(&session, command))).await
         }
         CliCommand::Key(command) => key::run(global, command),
         CliCommand::Hold { backup, reason } => {

@@ -26,18 +26,21 @@ pub(crate) enum FunctionName {
     Replication,
     /// Dumps PostgreSQL databases
     Dump,
+    /// Checks secrets, and exports their versions
+    Secrets,
     /// Deletes the snapshots and dumps that the policy lets go
     Retention,
 }
 
 impl FunctionName {
     /// All, in the order in which one builds on the other.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Snapshot,
         Self::Dump,
         Self::Offsite,
         Self::Freshness,
         Self::Replication,
+        Self::Secrets,
         Self::Retention,
     ];
 
@@ -49,6 +52,7 @@ impl FunctionName {
             Self::Freshness => freshness::NAME,
             Self::Replication => replication::NAME,
             Self::Dump => dump::NAME,
+            Self::Secrets => secrets::NAME,
             Self::Retention => retention::NAME,
         }
     }
@@ -76,6 +80,7 @@ impl FunctionName {
                 }
                 Self::Replication => Box::pin(replication::run(world, request)).await,
                 Self::Dump => Box::pin(dump::run(world, request)).await,
+                Self::Secrets => Box::pin(secrets::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,
             };
             Box::pin(finish_run(world, report, begun)).await

@@ -47,15 +47,16 @@ pub(crate) async fn run_all_checks(
         let (freshness, dump) = tokio::join!(freshness, bounded(FunctionName::Dump));
         return vec![freshness, dump];
     }
-    let (freshness, replication, offsite, snapshot, dump) = tokio::join!(
+    let (freshness, replication, offsite, snapshot, dump, secrets) = tokio::join!(
         freshness,
         bounded(FunctionName::Replication),
         // Objects that wait too long for their copy are seen by the function that copies.
         bounded(FunctionName::Offsite),
         bounded(FunctionName::Snapshot),
         bounded(FunctionName::Dump),
+        bounded(FunctionName::Secrets),
     );
-    vec![freshness, replication, offsite, snapshot, dump]
+    vec![freshness, replication, offsite, snapshot, dump, secrets]
 }
 
 /// The report of a function that did not answer: nothing that it would have said is known.

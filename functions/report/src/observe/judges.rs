@@ -26,8 +26,10 @@ pub(super) async fn run_checks(world: &RunContext<'_>) -> CheckReports {
     let freshness = Box::pin(freshness::run(&dry, &request));
     let replication = Box::pin(replication::run(&dry, &request));
     let offsite = Box::pin(offsite::run(&dry, &request));
-    let (freshness, replication, offsite) = futures_util::join!(freshness, replication, offsite);
-    CheckReports(vec![freshness, replication, offsite])
+    let secrets = Box::pin(secrets::run(&dry, &request));
+    let (freshness, replication, offsite, secrets) =
+        futures_util::join!(freshness, replication, offsite, secrets);
+    CheckReports(vec![freshness, replication, offsite, secrets])
 }
 
 impl CheckReports {
