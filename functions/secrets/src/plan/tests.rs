@@ -110,13 +110,26 @@ fn every_trap_has_its_finding() {
         replicas.remove("app/keyed");
         g.replicas.insert("us-east-1".into(), replicas);
     });
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @"
+    warning secret-no-previous: app/lone has no previous version, so it cannot be rolled back
+    critical secret-deletion-planned: app/deleted is scheduled for deletion since 2026-11-18T12:00:00Z and cannot be read
+    warning secret-rotation-old: app/unchanged was not rotated for 100d, and 90d are allowed
+    warning secret-rotation-stuck: a rotation of app/stuck was begun 2d ago and is not finished
+    warning secret-rotation-stuck: the rotation of app/overdue was due 3d ago
+    critical secret-replica: app/overdue has another current version in us-east-1
+    critical kms-key-unusable: app/keyed is under the key key-1, which is disabled
+    critical secret-replica: app/keyed is not in us-east-1
+    warning secret-rotation-old: app/tagged was not rotated for 200d, and 90d are allowed
+    ");
 }
 
 #[test]
 fn an_empty_prefix_and_what_could_not_be_listed_are_never_fine() {
     let policy = policy("");
-    insta::assert_snapshot!(findings(&policy, |_| ()).join("\n"), @"");
+    assert_eq!(
+        findings(&policy, |_| ()),
+        ["critical no-objects: no secret's name begins with \"app/\""]
+    );
     let told = findings(&policy, |g| {
         g.unlisted = true;
         g.errors.push((
