@@ -3,7 +3,7 @@
 use crate::record::{ExportRecord, RECORD_SUFFIX};
 use futures_util::{StreamExt, stream};
 use shared::{
-    aws::{OperationError, OperationErrorKind},
+    aws::{OperationError, OperationErrorKind, secrets::inventory::CURRENT},
     policy::{SecretGroup, StoreConfig},
     run::RunContext,
 };
@@ -76,8 +76,14 @@ pub async fn list_exports(
             Err(why) => inventory.ignored.push((key, why)),
         }
     }
-    inventory.exports.sort_by(|a, b| (&a.name, a.created).cmp(&(&b.name, b.created)));
+    inventory.exports.sort_by(|a, b| age_order(a).cmp(&age_order(b)));
     Ok(inventory)
+}
+
+/// By name, then from the oldest version to the newest. Two may be of one second: then the one that was exported later is the
+/// newer, and of one run the one that was current.
+fn age_order(e: &ExportRecord) -> impl Ord + '_ {
+    (&e.name, e.created, e.exported, e.labels.iter().any(|l| l == CURRENT))
 }
 
 /// A record, or why it does not count.
