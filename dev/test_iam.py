@@ -29,7 +29,7 @@ GIVEN = {
 }
 EXPANDED = expand(TEMPLATE.read_text())
 PLAIN = {name: yaml_parse((ROOT / "deploy" / f"{name}.yaml").read_text()) for name in ["fargate", "vault"]}
-ROLES = {name: f"{name}Role" for name in ["Snapshot", "Offsite", "Freshness", "Replication", "Retention", "Notify", "Report", "Dump"]}
+ROLES = {name: f"{name}Role" for name in ["Snapshot", "Offsite", "Freshness", "Replication", "Secrets", "Retention", "Notify", "Report", "Dump"]}
 
 
 def home(**more):
@@ -191,7 +191,7 @@ class Dumps(unittest.TestCase):
 
     def test_audit_records_are_added_by_who_changes_things_and_never_replaced_or_deleted(self):
         record = "arn:aws:s3:::acme-audit/log/2026/1.json"
-        changing = {"Snapshot", "Offsite", "Freshness", "Retention", "Dump"}
+        changing = {"Snapshot", "Offsite", "Freshness", "Secrets", "Retention", "Dump"}
         writers = [(home(), role, name in changing) for name, role in ROLES.items()] + [(fargate(), "TaskRole", True)]
         for stack, role, writes in writers:
             with self.subTest(role):
@@ -219,13 +219,22 @@ class Dumps(unittest.TestCase):
         key = SECRET + "-signing"
         for name, role in ROLES.items():
             signs = home(AuditBucket="acme-audit", SigningSecretArn=key).may(role, "secretsmanager:GetSecretValue", key)
-            self.assertIs(signs, name in ("Snapshot", "Offsite", "Freshness", "Retention", "Dump"), name)
+            self.assertIs(signs, name in ("Snapshot", "Offsite", "Freshness", "Secrets", "Retention", "Dump"), name)
             by_kms = home(AuditBucket="acme-audit", SigningKmsKeyArn=KEY)
             for action in ["kms:Sign", "kms:GetPublicKey"]:
                 self.assertIs(by_kms.may(role, action, KEY), signs, (name, action))
                 self.assertFalse(home(AuditBucket="acme-audit").may(role, action, KEY), (name, action))
         # Without an audit log, dumps are signed all the same.
         self.assertTrue(home(SigningKmsKeyArn=KEY).may(ROLES["Dump"], "kms:Sign", KEY))
+
+    def test_values_of_secrets_are_read_by_who_exports_alone_and_written_by_nobody(self):
+        for name, role in ROLES.items():
+            stack = home(ExportedSecretArns=SECRET + "-app*")
+            self.assertIs(stack.may(role, "secretsmanager:GetSecretValue", SECRET + "-app/db"), name == "Secrets", name)
+            for action in ["PutSecretValue", "CreateSecret", "DeleteSecret", "UpdateSecretVersionStage"]:
+                self.assertFalse(stack.may(role, f"secretsmanager:{action}", SECRET + "-app/db"), (name, action))
+        self.assertFalse(home().may("SecretsRole", "secretsmanager:GetSecretValue", SECRET))
+        self.assertFalse(home().may("SecretsRole", "s3:GetObject", f"{DUMPS}/orders/a.dump"))
 
     def test_passwords_of_databases_are_read_by_who_dumps_alone(self):
         for name, role in ROLES.items():
@@ -253,7 +262,7 @@ class Watching(unittest.TestCase):
 
     def test_what_looks_at_keys_and_quotas_may(self):
         for name, role in ROLES.items():
-            self.assertIs(home().may(role, "kms:DescribeKey", KEY), name in ("Offsite", "Freshness", "Report"), name)
+            self.assertIs(home().may(role, "kms:DescribeKey", KEY), name in ("Offsite", "Freshness", "Secrets", "Report"), name)
             self.assertIs(home().may(role, "rds:DescribeAccountAttributes", "*"), name in ("Freshness", "Report"), name)
 
     def test_every_action_is_one_that_the_code_calls(self):

@@ -17,9 +17,9 @@ from lint_template import ROOT, TEMPLATE, expand
 EXPANDED = expand(TEMPLATE.read_text())
 ROWS = yaml_parse(TEMPLATE.read_text())["Mappings"]["Functions"]
 RESOURCES = EXPANDED["Resources"]
-NAMES = ["snapshot", "offsite", "freshness", "replication", "retention", "notify", "report", "dump"]
+NAMES = ["snapshot", "offsite", "freshness", "replication", "secrets", "retention", "notify", "report", "dump"]
 # They change something, and so write it down; replication and report only look, and notify tells.
-CHANGING = {"SnapshotRole", "OffsiteRole", "FreshnessRole", "RetentionRole", "DumpRole"}
+CHANGING = {"SnapshotRole", "OffsiteRole", "FreshnessRole", "RetentionRole", "SecretsRole", "DumpRole"}
 # Made only when its parameter gives an image, in place of a zip that `sam build` makes.
 IMAGES = ["dump"]
 SAMPLES = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "events").glob("*.json"))}
@@ -27,7 +27,7 @@ SAMPLES = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "e
 # The calls that know no resource but "*" (AWS's Service Authorization Reference), or that list what isn't known by name yet.
 INTERFACES = re.compile(r"ec2:((Create|Delete|Describe)NetworkInterfaces?|DescribeSubnets|(Una|A)ssignPrivateIpAddresses)")
 NEED_ALL = re.compile(
-    INTERFACES.pattern + r"|rds:Describe\w+|cloudwatch:(DescribeAlarms|GetMetricData|PutMetricData)|xray:Put(TraceSegments|TelemetryRecords)"
+    INTERFACES.pattern + r"|secretsmanager:ListSecrets|rds:Describe\w+|cloudwatch:(DescribeAlarms|GetMetricData|PutMetricData)|xray:Put(TraceSegments|TelemetryRecords)"
 )
 # Delete recovery points or what protects them, by its own name, and what deletes by another: lifecycle rules, lifted locks, keys put to death.
 DELETES = re.compile(
@@ -37,7 +37,7 @@ DELETES = re.compile(
 LOCKS = {"s3:PutObjectRetention"}
 NAMED = {"PolicyKmsKeyArn", "SourceBuckets", "OffsiteBuckets", "KmsKeyArns"}
 NAMED |= {"VaultPullRoleArns", "VaultReadRoleArns", "VaultDeleteRoleArns"}
-NAMED |= {"DumpBuckets", "DumpSecretArns", "DumpDatabaseUserArns", "SigningSecretArn", "SigningKmsKeyArn"}
+NAMED |= {"DumpBuckets", "ExportedSecretArns", "DumpSecretArns", "DumpDatabaseUserArns", "SigningSecretArn", "SigningKmsKeyArn"}
 NAMED |= {"NotifySecretArns", "NotifyTopicArns", "NotifyEmailIdentityArns", "StatusPageBucket", "AuditBucket"}
 # The beginnings of keys, in a bucket that another parameter names.
 PREFIXES = {"StatusPagePrefix", "AuditPrefix"}
@@ -279,6 +279,8 @@ class Permissions(unittest.TestCase):
                 if not any(re.match("(s3|kms|sts|secretsmanager|rds-db|ses):", action) for action in listed(statement["Action"])):
                     continue
                 with self.subTest(role, sid=statement["Sid"]):
+                    if statement["Action"] == "secretsmanager:ListSecrets":
+                        continue  # knows no resource
                     named = refs(statement["Resource"]) - {"AWS::Partition", "Each"} - PREFIXES
                     if named <= {"State", "State.Arn"}:
                         self.assertEqual(role, "NotifyRole")
@@ -404,7 +406,7 @@ class Functions(unittest.TestCase):
     def test_checks_are_not_retried_and_steps_are(self):
         configs = invoke_configs()
         tries = {name: configs[function(name)]["MaximumRetryAttempts"] for name in NAMES}
-        steps = {"snapshot": 2, "offsite": 2, "retention": 2}
+        steps = {"snapshot": 2, "offsite": 2, "secrets": 2, "retention": 2}
         # A message that is lost is not found by a later look; sending it twice is kept from by its state.
         steps |= {"notify": 2}
         # A dump is a step, but one that loads a database: the next schedule tries again.
@@ -589,6 +591,7 @@ class Starting(unittest.TestCase):
             "rds-snapshot-created.json": snapshot,
             "s3-object-created.json": {"OffsiteObjects"},
             "schedule.json": set(),
+            "secret-label-updated.json": {"SecretsLabel"},
         }
         # By schedule and by topics, not by rules.
         expected |= {name: set() for name in SAMPLES if name.startswith("notify-") or name == "schedule-event.json"}

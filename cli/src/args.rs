@@ -3,6 +3,7 @@
 pub(crate) mod simulate;
 pub(crate) mod redis;
 pub(crate) mod drill;
+pub(crate) mod secrets;
 pub(crate) mod wal;
 
 use crate::function::FunctionName;
@@ -11,7 +12,7 @@ use shared::policy::text::{Arn, ListenAddress, Period};
 
 /// Backups of databases and buckets, held to a policy: what stands how, what would be done, and doing it now.
 ///
-/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `drill`, `hold`, `release`, `store` and `key`.
+/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `drill`, `hold`, `release`, `secrets`, `store` and `key`.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, max_term_width = 100, after_help = AFTER_HELP, subcommand_required = true)]
 pub(crate) struct CliArgs {
@@ -250,7 +251,10 @@ Examples:
 
 The role needs REPLICATION, and pg_hba.conf a line for the database `replication`.")]
     Basebackup(wal::BaseBackupArgs),
-    /// Where dumps lie
+    /// Secrets of Secrets Manager: their versions, exports, comparison and restore
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
+    /// Where backups lie
     #[command(subcommand)]
     Store(StoreCommand),
     /// Keys that sign what lies in stores

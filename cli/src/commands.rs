@@ -19,6 +19,7 @@ mod report;
 mod restore;
 mod run;
 mod simulate;
+mod secrets;
 mod status;
 mod store;
 pub(crate) mod verify;
@@ -133,6 +134,10 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
         }
         CliCommand::Key(command) => {
             interrupt.run_until_interrupted(Box::pin(key::run(global, edge, command))).await
+        }
+        CliCommand::Secrets(command) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Batch)).await?;
+            interrupt.run_until_interrupted(Box::pin(secrets::run(&session, command))).await
         }
         CliCommand::Hold { backup, reason } => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;

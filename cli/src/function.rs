@@ -28,6 +28,8 @@ pub(crate) enum FunctionName {
     Dump,
     /// Takes RDB files of Redis and checks its servers
     Redis,
+    /// Checks secrets, and exports their versions
+    Secrets,
     /// Deletes the snapshots and dumps that the policy lets go
     Retention,
     /// Restores for a test what is due by the policy's drills
@@ -43,6 +45,7 @@ impl FunctionName {
         Self::Offsite,
         Self::Freshness,
         Self::Replication,
+        Self::Secrets,
         Self::Retention,
         Self::Drill,
     ];
@@ -56,6 +59,7 @@ impl FunctionName {
             Self::Replication => replication::NAME,
             Self::Dump => dump::NAME,
             Self::Redis => redis_function::NAME,
+            Self::Secrets => secrets::NAME,
             Self::Retention => retention::NAME,
             Self::Drill => drill::NAME,
         }
@@ -85,6 +89,7 @@ impl FunctionName {
                 Self::Replication => Box::pin(replication::run(world, request)).await,
                 Self::Dump => Box::pin(dump::run(world, request)).await,
                 Self::Redis => Box::pin(redis_function::run(world, request)).await,
+                Self::Secrets => Box::pin(secrets::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,
                 Self::Drill => Box::pin(drill::run(world, request)).await,
             };

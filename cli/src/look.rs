@@ -52,6 +52,7 @@ pub(crate) async fn run_all_checks(
             FunctionName::Snapshot,
             FunctionName::Dump,
             FunctionName::Redis,
+            FunctionName::Secrets,
             FunctionName::Drill,
         ]
     } else {

@@ -127,7 +127,7 @@ fn ci_request_id(var: impl Fn(&str) -> Option<String>) -> Option<String> {
 
 /// The Lambdas' own log lines, on stderr.
 fn init_tracing() {
-    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention,dump,archive,postgres,store,restore,wal,report,notify";
+    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention,dump,archive,postgres,store,restore,wal,report,notify,secrets";
     let ours: Vec<_> = ours.split(',').map(|name| format!("{name}=info")).collect();
     tracing_subscriber::fmt()
         .json()

@@ -12,7 +12,7 @@ from world.clock import set_clock
 from world.paths import DEV
 
 STACK = "holdfast"
-FUNCTIONS = ["snapshot", "offsite", "freshness", "replication", "retention", "notify", "report"]
+FUNCTIONS = ["snapshot", "offsite", "freshness", "replication", "secrets", "retention", "notify", "report"]
 DUMP = "dump"  # made only with `dump_parameters`
 ACCOUNT = "123456789012"  # as world.serve has it
 PATIENCE = 60

@@ -324,6 +324,24 @@ finding_codes! {
     ScheduleMissed "schedule-missed":
         "The newest scheduled time has no recovery point of its own, although others may be recent enough." /
         "Run the function that makes it, and see its last report for what stopped it. The second miss in a row is critical.";
+    SecretDeletionPlanned "secret-deletion-planned":
+        "A secret is scheduled for deletion; it cannot be read until that is cancelled." /
+        "Cancel it with `aws secretsmanager restore-secret`, or let it go.";
+    SecretNoPrevious "secret-no-previous":
+        "A secret has no previous version, so it cannot be rolled back." /
+        "Rotate it, or write its value once more.";
+    SecretNotExported "secret-not-exported":
+        "A version of a secret that is in use has no export." /
+        "Run `holdfast run secrets`, and see its report.";
+    SecretReplica "secret-replica":
+        "A secret is not replicated to a region that the policy names, or has other versions there." /
+        "Replicate it with `aws secretsmanager replicate-secret-to-regions`, or see its replication status.";
+    SecretRotationOld "secret-rotation-old":
+        "A secret was not rotated within the time that the policy allows." /
+        "Rotate it.";
+    SecretRotationStuck "secret-rotation-stuck":
+        "A rotation of a secret was begun and not finished, or is overdue." /
+        "See the log of the rotation function, then rotate it again.";
     SentinelDisagreement "sentinel-disagreement":
         "Sentinels name different primaries, or hold the primary for down." /
         "Compare `SENTINEL MASTER` of each; one that fell behind is restarted or reset.";

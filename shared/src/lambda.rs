@@ -211,7 +211,7 @@ fn truncate_report(mut report: RunReport) -> RunReport {
 fn init_tracing() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|_| "info".into());
     let filter = EnvFilter::try_new(format!(
-        "warn,shared={0},notify={0},dump={0},store={0},postgres={0}",
+        "warn,shared={0},notify={0},dump={0},store={0},postgres={0},secrets={0}",
         level.to_lowercase()
     ));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));

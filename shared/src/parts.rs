@@ -22,6 +22,8 @@ pub enum PolicySection {
     Redis,
     /// Kubernetes namespaces.
     Kubernetes,
+    /// Secrets of Secrets Manager.
+    Secrets,
     /// Files.
     Files,
 }
@@ -70,6 +72,9 @@ pub fn named_assets(policy: &Policy) -> Vec<NamedAsset> {
     }
     for name in policy.kubernetes.keys() {
         add(PolicySection::Kubernetes, name, Some(name.to_string()));
+    }
+    for name in policy.secrets.keys() {
+        add(PolicySection::Secrets, name, Some(name.to_string()));
     }
     for name in policy.files.keys() {
         add(PolicySection::Files, name, Some(name.to_string()));
@@ -131,8 +136,9 @@ pub fn unimplemented_parts(policy: &Policy) -> Vec<UnimplementedPart> {
             add(Severity::Warning, name, path, "streaming replicas are not watched yet");
         }
     }
-    for name in policy.secrets.keys() {
-        add(Severity::Warning, name, format!("secrets.{name}"), "secrets are not checked yet");
+    for (name, _) in policy.secrets.iter().filter(|(_, g)| g.keep.is_some()) {
+        let why = "exports of secrets are kept for longer than this: nothing deletes them yet";
+        add(Severity::Warning, name, format!("secrets.{name}.keep"), why);
     }
     for (name, _) in policy.drills.iter().filter(|(_, d)| !d.kind.is_implemented()) {
         let why = "no function runs drills of this kind yet";
@@ -248,7 +254,6 @@ drills: { monthly: { kind: full, schedule: { cron: "0 5 1 * *" } } }
         );
         insta::assert_snapshot!(rows, @"
         critical buckets.media.copies[0] not-implemented: nothing copies a bucket's objects to Azure yet
-        warning secrets.app not-implemented: secrets are not checked yet
         warning drills.monthly not-implemented: no function runs drills of this kind yet
         ");
         assert!(unimplemented_parts(&all()).iter().all(|p| !p.to_asset_status().is_ok()));
@@ -259,7 +264,7 @@ drills: { monthly: { kind: full, schedule: { cron: "0 5 1 * *" } } }
         let mut rows = Vec::new();
         let found = add_missing_assets(&all(), &mut rows, |_| true);
         let names: Vec<_> = rows.iter().map(|s| format!("{}/{}", s.group, s.asset)).collect();
-        insta::assert_snapshot!(names.join(" "), @"conf/conf prod/prod cache/cache whole/whole theirs/theirs main/postgres.main.wal main/b main/a media/acme-media named/users named/orders fleet/fleet");
+        insta::assert_snapshot!(names.join(" "), @"conf/conf app/app prod/prod cache/cache whole/whole theirs/theirs main/postgres.main.wal main/b main/a media/acme-media named/users named/orders fleet/fleet");
         assert_eq!((found.len(), rows.iter().any(AssetStatus::is_ok)), (rows.len(), false));
         assert_eq!(add_missing_assets(&all(), &mut rows, |_| true), [], "and no second one");
     }

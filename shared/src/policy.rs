@@ -3,7 +3,7 @@
 //! [`Policy::parse`] reads YAML and answers with a whole policy or with every fault at its line and column. A policy
 //! that parses needs no further checks: names refer to what exists, rules are not empty, times are times.
 //!
-//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`drills`], [`dumps`], [`notify`], [`monitor`], [`redis`], [`signing`], [`wal`], [`later`]: the types, from which [`json_schema`] is generated
+//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`drills`], [`dumps`], [`notify`], [`monitor`], [`redis`], [`signing`], [`wal`], [`secret_groups`], [`later`]: the types, from which [`json_schema`] is generated
 //! - [`text`]: typed strings
 //! - `locate`: YAML with positions; `structure`: the schema and differences from it; `meaning`: what a schema can't say;
 //!   `secrets`: that none stands in a policy; `warnings`: what is legal and hardly meant; `not_run_yet`: what no function
@@ -24,6 +24,7 @@ pub mod monitor;
 mod not_run_yet;
 pub mod notify;
 pub mod redis;
+pub mod secret_groups;
 mod secrets;
 mod select;
 mod server;
@@ -48,6 +49,7 @@ pub use grammar::{
     StoreChecksum, StoreConfig,
 };
 pub use redis::{RedisGroup, RedisSource};
+pub use secret_groups::SecretGroup;
 pub use select::evaluate_selector;
 pub use server::ServerDatabases;
 pub use signing::SigningConfig;

@@ -32,6 +32,9 @@ pub struct RunRequest {
     /// The object that an S3 event speaks of: bucket and key.
     #[serde(skip)]
     pub object: Option<(String, String)>,
+    /// The secret that an event of Secrets Manager speaks of: its name.
+    #[serde(skip)]
+    pub secret: Option<String>,
 }
 
 /// The reason of a plain look.
@@ -118,7 +121,8 @@ impl RunRequest {
         }
         let object = self.object.iter().flat_map(|(bucket, key)| [bucket, key]);
         let texts = self.assets.iter().chain([&self.reason]).chain(&self.request_id);
-        let longest = texts.chain(&self.snapshot).chain(object).map(String::len).max();
+        let longest =
+            texts.chain(&self.snapshot).chain(&self.secret).chain(object).map(String::len).max();
         match longest {
             Some(n) if n > MAX_TEXT_BYTES => Err(RequestParseError(format!(
                 "a text in it has {n} bytes, and {MAX_TEXT_BYTES} are the most"
@@ -160,6 +164,7 @@ impl RunRequest {
             && self.assets.is_empty()
             && self.snapshot.is_none()
             && self.object.is_none()
+            && self.secret.is_none()
     }
 
     /// Whether it speaks of a database of a group: named by the group, by `group/database`, or by nobody.
@@ -192,6 +197,9 @@ impl RunRequest {
             ("aws.rds", _) | ("aws.scheduler" | "aws.events", "Scheduled Event") => Ok(look),
             ("aws.s3", "Object Created") => {
                 Ok(Self { object: Some((text("/bucket/name")?, text("/object/key")?)), ..look })
+            }
+            ("aws.secretsmanager", "Secret Label Updated") => {
+                Ok(Self { secret: Some(text("/name")?), ..look })
             }
             _ => Err(RequestParseError(format!(
                 "\"{detail_type}\" of {source} is not an event that Holdfast knows; see the rules in template.yaml"
@@ -246,6 +254,8 @@ mod tests {
         assert!(read_sample("rds-copy-finished.json").snapshot.is_some());
         assert_eq!(read_sample("rds-backups-disabled.json"), RunRequest::full_run());
         assert!(read_sample("s3-object-created.json").object.is_some());
+        let label = read_sample("secret-label-updated.json");
+        assert_eq!(label.secret.as_deref(), Some("lomash-wood/orders/database"));
     }
 
     #[test]

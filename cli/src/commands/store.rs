@@ -42,24 +42,40 @@ pub(super) async fn run(
             let opened = opened.map(|s| OpenStore::new(s, &wal.storage));
             stores.push(opened.map_err(OperationError::from));
         }
-        for open in stores {
-            let open = open.map_err(|e| CommandError::from_operation_error(&e))?;
-            let written =
-                mark::write_marker(&open.store, &author, &session.env.run_id, world.now).await;
-            let mark = written
-                .map_err(|e| CommandError::from_operation_error(&OperationError::from(e)))?;
-            marked.push(MarkedStore {
-                store: open.store.address(),
-                owner: mark.owner,
-                id: mark.id,
-            });
+        mark_stores(session, &author, stores, &mut marked).await?;
+    }
+    for (name, rules) in &policy.secrets {
+        if group.as_ref().is_some_and(|group| group != name.as_str()) {
+            continue;
         }
+        let opened = secrets::stored::open(&world, rules).await.transpose();
+        mark_stores(session, &author, opened.into_iter().collect(), &mut marked).await?;
     }
     if let (true, Some(group)) = (marked.is_empty(), group) {
-        return Err(CommandError::usage(format!("\"{group}\" is no postgres group with dumps")));
+        return Err(CommandError::usage(format!(
+            "\"{group}\" is no group with dumps, WAL or exports of secrets"
+        )));
     }
     session.output.print_output(&StoreInitOutput(marked))?;
     Ok(CommandExit::Success)
+}
+
+/// Gives stores their mark.
+async fn mark_stores(
+    session: &CommandContext<'_>,
+    author: &SigningAuthor,
+    stores: Vec<Result<OpenStore<'_>, OperationError>>,
+    marked: &mut Vec<MarkedStore>,
+) -> anyhow::Result<()> {
+    let (run, now) = (&session.env.run_id, session.env.now);
+    for open in stores {
+        let open = open.map_err(|e| CommandError::from_operation_error(&e))?;
+        let written = mark::write_marker(&open.store, author, run, now).await;
+        let mark =
+            written.map_err(|e| CommandError::from_operation_error(&OperationError::from(e)))?;
+        marked.push(MarkedStore { store: open.store.address(), owner: mark.owner, id: mark.id });
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]

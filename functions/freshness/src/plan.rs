@@ -202,9 +202,10 @@ fn add_missing_assets(
             out.assets.push(standing);
         }
     }
-    // Buckets are seen by `replication`.
-    let unseen =
-        parts::add_missing_assets(policy, &mut out.assets, |s| s != PolicySection::Buckets);
+    // Buckets are seen by `replication`, secrets by `secrets`.
+    let unseen = parts::add_missing_assets(policy, &mut out.assets, |s| {
+        !matches!(s, PolicySection::Buckets | PolicySection::Secrets)
+    });
     // What is behind a gap is told by the gap.
     if !out.plan.findings.iter().any(|f| f.code == FindingCode::ObservationFailed) {
         out.plan.findings.extend(unseen);

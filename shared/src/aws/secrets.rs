@@ -1,5 +1,8 @@
 //! The edge to secret values: Secrets Manager, and the tokens that RDS takes for passwords.
 
+pub mod inventory;
+pub mod values;
+
 use super::{OperationError, OperationErrorKind};
 use aws_config::SdkConfig;
 use aws_sdk_rds::auth_token::{AuthTokenGenerator, Config};

@@ -8,10 +8,11 @@ use super::{
     databases::DatabaseGroup,
     drills::DrillRule,
     dumps::{PostgresGroup, ScratchConfig, SecretSource},
-    later::{FileGroup, KubernetesGroup, SecretGroup},
+    later::{FileGroup, KubernetesGroup},
     monitor::MonitorConfig,
     notify::NotifyConfig,
     redis::RedisGroup,
+    secret_groups::SecretGroup,
     signing::SigningConfig,
     text::{
         AccountId, Arn, BucketName, ByteSize, CronExpression, Name, Percentage, Period, Region,

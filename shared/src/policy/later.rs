@@ -44,26 +44,6 @@ pub struct KubernetesGroup {
     pub secrets_key: Option<String>,
 }
 
-/// Secrets in Secrets Manager.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SecretGroup {
-    /// Names begin with this.
-    pub prefix: String,
-    /// Who answers for them.
-    #[serde(default)]
-    pub owner: Option<Name>,
-    /// Each must have its previous version.
-    #[serde(default)]
-    pub previous_version: bool,
-    /// Each must have been rotated within this time.
-    #[serde(default)]
-    pub rotate_every: Option<Period>,
-    /// How long versions are kept.
-    #[serde(default)]
-    pub keep: Option<Period>,
-}
-
 /// Files: media, configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

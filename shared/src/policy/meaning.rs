@@ -8,6 +8,7 @@ mod notify;
 mod places;
 mod postgres;
 mod redis;
+mod secret_groups;
 mod signing;
 mod tiers;
 
@@ -45,6 +46,7 @@ pub(super) fn check(policy: &Policy) -> Vec<UnlocatedError> {
     access::check(policy, &mut say);
     signing::check(policy, &mut say);
     tiers::check(policy, &mut say);
+    secret_groups::check(policy, &mut say);
     found
 }
 
@@ -251,6 +253,14 @@ fn check_secret_sources(policy: &Policy, say: ErrorSink<'_>) {
         all.extend(store.access_key.iter().map(|s| (format!("{at}/access_key"), s)));
         all.extend(store.secret_key.iter().map(|s| (format!("{at}/secret_key"), s)));
     }
+    for (name, encrypt) in policy.secrets.iter().filter_map(|(n, g)| Some((n, g.encrypt.as_ref()?)))
+    {
+        let at = |key: &str| format!("/secrets/{name}/encrypt/{key}");
+        all.extend(encrypt.identity.iter().map(|s| (at("identity"), s)));
+        all.extend(
+            encrypt.previous.iter().enumerate().map(|(i, s)| (at(&format!("previous/{i}")), s)),
+        );
+    }
     all.extend(policy.notify.iter().flat_map(notify::secret_sources));
     let signing = policy.signing.iter().filter_map(|s| s.secret_key.as_ref());
     all.extend(signing.map(|s| ("/signing/secret_key".to_owned(), s)));
@@ -297,6 +307,9 @@ pub(super) fn all_stores(policy: &Policy) -> Vec<(String, &StoreConfig)> {
     all.extend(
         policy.kubernetes.iter().map(|(n, g)| (format!("/kubernetes/{n}/storage"), &g.storage)),
     );
+    for (name, g) in &policy.secrets {
+        all.extend(g.storage.iter().map(|s| (format!("/secrets/{name}/storage"), s)));
+    }
     for (name, g) in &policy.files {
         all.push((format!("/files/{name}/storage"), &g.storage));
         let more = g.copies.iter().enumerate();

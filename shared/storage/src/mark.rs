@@ -130,7 +130,7 @@ pub async fn write_marker(
 }
 
 /// The error of a directory that has no mark, or of a bucket that lost it.
-pub(crate) fn missing_marker_error(store: &BackupStore) -> StoreError {
+pub fn missing_marker_error(store: &BackupStore) -> StoreError {
     let (why, hint) = match store {
         BackupStore::Directory(_) => (
             "it is not there: either nothing is mounted here, or the directory is new",

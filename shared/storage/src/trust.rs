@@ -3,7 +3,7 @@
 //! Whoever can add objects to a store can add any record, note, hold and name. So nothing of it is believed but what the
 //! policy's keys signed; and where the policy has no keys, nothing that the policy rules out.
 
-use crate::{BackupManifest, StoreError, StoreErrorKind, beside, cache::Reader};
+use crate::{BackupManifest, BackupStore, StoreError, StoreErrorKind, beside, cache::Reader};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     policy::{Policy, PostgresGroup},
@@ -76,6 +76,30 @@ impl TrustPolicy {
             encrypts: rules.values().any(|r| r.encrypts),
             rules,
         }
+    }
+
+    /// What the policy says of records that are of no group of dumps: the owner, and the keys that sign.
+    pub fn from_signing(policy: &Policy, now: Timestamp) -> Self {
+        Self {
+            verifier: MinisignVerifier::from_policy(policy),
+            ..Self::owner_only(policy.owner(), now)
+        }
+    }
+
+    /// Checks that a small file of a store is signed as the policy asks.
+    ///
+    /// # Errors
+    /// If it is not, or its signature cannot be read.
+    pub async fn verify_signature(
+        &self,
+        store: &BackupStore,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let checked = self.check_signature(Reader::uncached(store), name, bytes).await?;
+        checked.map_err(|e| {
+            StoreError::new(StoreErrorKind::Untrusted, format!("read {name}"), e.why, e.hint)
+        })
     }
 
     /// Trust of an owner whose policy asks for nothing.

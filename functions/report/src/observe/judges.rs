@@ -26,11 +26,12 @@ pub(super) async fn run_checks(world: &RunContext<'_>) -> CheckReports {
     let freshness = Box::pin(freshness::run(&dry, &request));
     let replication = Box::pin(replication::run(&dry, &request));
     let offsite = Box::pin(offsite::run(&dry, &request));
+    let secrets = Box::pin(secrets::run(&dry, &request));
     // How old each proof is; a drill itself is nothing for a page.
     let drill = Box::pin(drill::check(&dry));
-    let (freshness, replication, offsite, drill) =
-        futures_util::join!(freshness, replication, offsite, drill);
-    CheckReports(vec![freshness, replication, offsite, drill])
+    let (freshness, replication, offsite, secrets, drill) =
+        futures_util::join!(freshness, replication, offsite, secrets, drill);
+    CheckReports(vec![freshness, replication, offsite, secrets, drill])
 }
 
 impl CheckReports {
