@@ -18,6 +18,8 @@ buckets:
   media: { bucket: acme-media, tiers: [{ after: 30d, class: GLACIER }] }
 secrets:
   app: { prefix: acme }
+kubernetes:
+  cluster: { namespace: shop, storage: { bucket: acme-k8s }, keep: { for: 7d } }
 alarms:
   acme-backup-age: { metric: backup-age, of: fleet, above: 25h }
 "#;
@@ -88,12 +90,13 @@ fn a_good_policy_is_summed_up_and_what_runs_nothing_is_named() {
     policy.yaml is right: acme in eu-west-1 of account 111122223333
       databases     fleet
       buckets       media
+      kubernetes    cluster
       secrets       app
       destinations  none
       alarms        acme-backup-age
 
     1 part of it no function runs yet; DO NOT COUNT ON what stands there:
-      secrets.app  secrets are not checked yet
+      kubernetes.cluster  cluster state is not exported yet; what lies in `storage` is watched
     ");
 }
 
