@@ -4,12 +4,14 @@
 //! - [`name`]: WAL files and positions; [`page`]: what is in a segment; [`history`]: timelines
 //! - [`layout`]: keys in a store; [`repository`]: putting there and reading back
 //! - [`source`]: files that PostgreSQL gives; [`push`]: `archive_command`; [`fetch`]: `restore_command`
+//! - [`receive`]: streaming from a slot; [`chunk`]: the segment that is not finished, in pieces
 //! - [`backup`]: base backups, over the replication protocol of [`wire`]; [`inventory`], [`windows`]: what can be restored
 //! - [`restore`]: a server to a moment
 //!
 //! Every object is written once, and a file counts as archived only when it is durable in the store.
 
 pub mod backup;
+pub mod chunk;
 pub mod error;
 pub mod fetch;
 pub mod history;
@@ -18,8 +20,10 @@ pub mod layout;
 pub mod name;
 pub mod page;
 pub mod push;
+pub mod receive;
 pub mod repository;
 pub mod restore;
+pub mod setup;
 pub mod source;
 pub mod windows;
 pub mod wire;
