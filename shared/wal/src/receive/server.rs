@@ -128,14 +128,12 @@ pub(super) async fn prepare_slot(
     };
     let before = read().await?;
     let created = before.is_none();
-    let found = match before {
-        Some(found) => Some(found),
-        None => {
-            connection
-                .query(&format!("CREATE_REPLICATION_SLOT \"{slot}\" PHYSICAL RESERVE_WAL"))
-                .await?;
-            read().await?
-        }
+    let found = if created {
+        let make = format!("CREATE_REPLICATION_SLOT \"{slot}\" PHYSICAL RESERVE_WAL");
+        connection.query(&make).await?;
+        read().await?
+    } else {
+        before
     };
     let Some((kind, restart, status)) = found else {
         return Err(connection.error(format!("the slot {slot} was made and is not there")));
@@ -163,20 +161,17 @@ pub(super) async fn find_start(
     (restart, created): (Option<Lsn>, bool),
 ) -> Result<(TimelineId, Lsn), WalError> {
     let path = server.histories.path_to(server.timeline);
-    let durable = match durable {
-        None => None,
-        // What was received of a timeline after it was left belongs to no history: there it begins again.
-        Some((timeline, lsn)) => match path.iter().find(|s| s.timeline == timeline) {
-            Some(span) => Some(span.end.map_or(lsn, |end| end.min(lsn))),
-            None => {
-                let why =
-                    format!("its history lacks timeline {timeline}, of which WAL was received");
-                let hint =
-                    "it is another copy of the cluster; take a base backup of the one that goes on";
-                return Err(refused("begin to receive", why, hint));
-            }
-        },
+    let foreign = || {
+        let why = "its history lacks the timeline of which WAL was received";
+        let hint = "it is another copy of the cluster; take a base backup of the one that goes on";
+        refused("begin to receive", why, hint)
     };
+    let durable = durable.map(|(timeline, lsn)| {
+        let span = path.iter().find(|s| s.timeline == timeline).ok_or_else(foreign)?;
+        // What was received of a timeline after it was left belongs to no history: there it begins again.
+        Ok::<_, WalError>(span.end.map_or(lsn, |end| end.min(lsn)))
+    });
+    let durable = durable.transpose()?;
     // A new slot begins at the last checkpoint; where the archive ends before it, perhaps the server still has what is between.
     let archived = if created && durable.is_none() {
         archived_end(server, repository, options).await.filter(|end| *end <= server.flushed)

@@ -34,7 +34,7 @@ impl SegmentSpool {
     ///
     /// # Errors
     /// If nothing can be written in the folder.
-    pub fn create(folder: &Path, name: SegmentName, start: Lsn) -> Result<Self, WalError> {
+    pub(super) fn create(folder: &Path, name: SegmentName, start: Lsn) -> Result<Self, WalError> {
         let file = tempfile::Builder::new().prefix("holdfast-wal-").tempfile_in(folder);
         let file =
             file.map_err(|e| WalError::from_io(format!("write in {}", folder.display()), &e))?;
@@ -42,12 +42,12 @@ impl SegmentSpool {
     }
 
     /// Where it ends so far.
-    pub fn end(&self) -> Lsn {
+    pub(super) fn end(&self) -> Lsn {
         Lsn(self.start.0 + self.filled)
     }
 
     /// How many bytes it has.
-    pub fn filled(&self) -> u64 {
+    pub(super) fn filled(&self) -> u64 {
         self.filled
     }
 
@@ -55,7 +55,7 @@ impl SegmentSpool {
     ///
     /// # Errors
     /// If the disk is full.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), WalError> {
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), WalError> {
         let path = self.file.path().to_owned();
         self.file
             .write_all(bytes)
@@ -69,7 +69,7 @@ impl SegmentSpool {
     ///
     /// # Errors
     /// If it can't be read.
-    pub fn cut(&mut self) -> Result<(u64, Bytes), WalError> {
+    pub(super) fn cut(&mut self) -> Result<(u64, Bytes), WalError> {
         self.cuts.push(self.cut_until);
         let begin = merge_begin(&self.cuts, self.filled);
         let length = usize::try_from(self.filled - begin).unwrap_or_default();
@@ -103,7 +103,7 @@ pub(super) struct CommitTracker {
 
 impl CommitTracker {
     /// Begins at a segment's start; records that began before are known only if the stream goes on from there.
-    pub fn start_at(&mut self, start: Lsn) {
+    pub(super) fn start_at(&mut self, start: Lsn) {
         if Lsn(self.page_start.0 + self.page.len() as u64) != start {
             self.page.clear();
             self.page_start = start;
@@ -113,7 +113,7 @@ impl CommitTracker {
     }
 
     /// Reads what comes next.
-    pub fn add(&mut self, mut bytes: &[u8]) {
+    pub(super) fn add(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.page_size == 0 {
                 self.page_size = USUAL_PAGE_BYTES;
@@ -137,7 +137,7 @@ impl CommitTracker {
     }
 
     /// The newest commit or abort of the segment so far.
-    pub fn newest(&self) -> Option<Timestamp> {
+    pub(super) fn newest(&self) -> Option<Timestamp> {
         let mut page = self.page.clone();
         page.resize(self.page_size, 0);
         let mut found = Vec::new();

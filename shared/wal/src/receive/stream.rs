@@ -37,7 +37,7 @@ pub(super) struct WalStream<'a> {
 
 impl<'a> WalStream<'a> {
     /// A stream that begins with the segment of a position, up to which everything is durable or is not needed.
-    pub fn new(
+    pub(super) fn new(
         repository: &Arc<WalRepository>,
         cluster: ReceivedCluster,
         options: &'a ReceiveOptions,
@@ -64,7 +64,7 @@ impl<'a> WalStream<'a> {
     ///
     /// # Errors
     /// If what was received before can't be stored, or the disk is full.
-    pub async fn switch_timeline(
+    pub(super) async fn switch_timeline(
         &mut self,
         timeline: TimelineId,
         switch: Lsn,
@@ -89,7 +89,7 @@ impl<'a> WalStream<'a> {
     ///
     /// # Errors
     /// If the server or the store is lost.
-    pub async fn receive_timeline(
+    pub(super) async fn receive_timeline(
         &mut self,
         connection: &mut ReplicationConnection,
     ) -> Result<(TimelineId, Lsn), WalError> {

@@ -34,7 +34,7 @@ pub(super) enum StoreJob {
 
 impl StoreJob {
     /// What is durable when it is done.
-    pub fn position(&self) -> (TimelineId, Lsn) {
+    pub(super) fn position(&self) -> (TimelineId, Lsn) {
         match self {
             Self::Segment { name, end, .. } | Self::Chunk { name, end, .. } => {
                 (name.timeline, *end)
@@ -68,7 +68,7 @@ impl Drop for StoreWriter {
 
 impl StoreWriter {
     /// Begins to store.
-    pub fn start(
+    pub(super) fn start(
         repository: Arc<WalRepository>,
         cluster: ReceivedCluster,
         report: ReceiveReport,
@@ -110,15 +110,18 @@ async fn store_job(
     cluster: ReceivedCluster,
     job: &StoreJob,
 ) -> Result<(), WalError> {
+    repository.ensure_mounted().await?;
     match job {
         StoreJob::Segment { name, file, .. } => {
-            store_file(repository, cluster.system, WalFileName::Segment(*name), file).await
+            store_file(repository, cluster.system, WalFileName::Segment(*name), file).await?;
         }
         StoreJob::Chunk { name, begin, bytes, last_commit, .. } => {
             let of = (*name, cluster.segment_size);
-            repository.put_chunk(cluster.system, of, *begin, bytes.clone(), *last_commit).await
+            repository.put_chunk(cluster.system, of, *begin, bytes.clone(), *last_commit).await?;
         }
     }
+    // Unmounted while it was written, it may lie below the mount point.
+    repository.ensure_mounted().await
 }
 
 /// Archives a file as `archive_command` does: so both together store it once.
@@ -128,6 +131,7 @@ pub(super) async fn store_file(
     file: WalFileName,
     from: &NamedTempFile,
 ) -> Result<(), WalError> {
+    repository.ensure_mounted().await?;
     let path = from.path().to_owned();
     let read = move || WalSourceFile::read(&path, file, system);
     let source = run_blocking(&format!("archive {file}"), read).await?;
