@@ -126,7 +126,11 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
         }
         CliCommand::Wal(command) => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
-            interrupt.run_until_interrupted(Box::pin(wal::run(&session, command))).await
+            let running = Box::pin(wal::run(&session, &global.policy, command));
+            if matches!(command, crate::args::wal::WalCommand::Receive(_)) {
+                return running.await; // a signal is how it ends, and no failure
+            }
+            interrupt.run_until_interrupted(running).await
         }
         CliCommand::Basebackup(args) => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;

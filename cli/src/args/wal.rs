@@ -27,6 +27,29 @@ Exit codes are those of every command, and never above 125: PostgreSQL counts th
 In postgresql.conf of the server to be restored:
   restore_command = 'holdfast --policy /etc/holdfast/policy.yaml wal fetch \"%f\" \"%p\"'")]
     Fetch(WalFetchArgs),
+    /// Receive WAL as it is written, by a replication slot: seconds are lost with the host, instead of a segment
+    ///
+    /// Runs until it is stopped. A segment is archived when it is whole, and what is not finished in pieces, which `wal fetch` and
+    /// `restore` use. The server is told only of what is durable in the archive; the slot, made if it is not there, keeps the rest: watch the
+    /// disk that it holds (`max_slot_wal_keep_size`). A server or an archive that is away is tried again; it follows promotions.
+    /// It may run beside `archive_command`: the same segment is stored once.
+    #[command(after_help = "\
+Examples:
+  holdfast wal receive main
+  holdfast wal receive main --slot standby_site --every 5s
+
+Exit codes: 0 stopped by a signal; 1 another content lies there, or the server no longer has what is needed: a person must look.")]
+    Receive(WalReceiveArgs),
+    /// What the server needs so that its WAL is archived: shown, or done and tried
+    ///
+    /// Without an option it only shows. What somebody else's archive uses is never touched. Exits with 1 while something is to do.
+    #[command(after_help = "\
+Examples:
+  holdfast wal setup main                      what is to do, as SQL
+  holdfast wal setup main --apply              does it; says what waits for a restart
+  holdfast wal setup main --check              ends a segment, and waits until it is in the archive
+  holdfast wal setup main --undo --slot holdfast")]
+    Setup(WalSetupArgs),
     /// Which moments can be restored, from the archive alone; gaps, and what lies there twice
     #[command(after_help = "\
 Examples:
@@ -69,6 +92,43 @@ pub(crate) struct WalPushArgs {
     /// counts only those that it asked for
     #[arg(long)]
     pub(crate) mark_done: bool,
+}
+
+/// What `wal receive` takes.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct WalReceiveArgs {
+    /// The group of the policy; not needed where one alone has `wal`
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+    /// The replication slot
+    #[arg(long, value_name = "NAME", default_value = "holdfast")]
+    pub(crate) slot: String,
+    /// Store what is new at least so often
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub(crate) every: shared::policy::text::Period,
+    /// A folder with room for four segments, instead of the one for temporary files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
+}
+
+/// What `wal setup` takes.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct WalSetupArgs {
+    /// The group of the policy; not needed where one alone has `wal`
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+    /// Make what is missing, and try it where no restart is needed
+    #[arg(long, conflicts_with = "undo")]
+    pub(crate) apply: bool,
+    /// End a segment, and wait until it is in the archive
+    #[arg(long, conflicts_with = "undo")]
+    pub(crate) check: bool,
+    /// Take back what is ours
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// Also the replication slot of a receiver
+    #[arg(long, value_name = "NAME")]
+    pub(crate) slot: Option<String>,
 }
 
 /// What `basebackup` takes.

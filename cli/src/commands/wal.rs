@@ -1,7 +1,9 @@
 //! `holdfast wal`: archiving and bringing back, file by file.
 
 mod basebackup;
+mod receive;
 mod recovery;
+mod setup;
 mod windows;
 
 pub(crate) use basebackup::run as run_basebackup;
@@ -17,8 +19,12 @@ use restore::BackupKeys;
 use shared::{
     policy::{PostgresGroup, WalConfig, text::Name},
     secret::SecretResolver,
+    words::shell_quote,
 };
-use std::path::Path;
+use std::{
+    num::NonZero,
+    path::{Path, PathBuf},
+};
 use storage::TrustPolicy;
 pub(crate) use wal::open::ArchiveAccess as Access;
 use wal::{
@@ -35,11 +41,14 @@ pub(crate) type WalGroup<'s> = (&'s Name, &'s PostgresGroup, &'s WalConfig);
 /// Does what is asked.
 pub(super) async fn run(
     session: &CommandContext<'_>,
+    policy: &str,
     command: &WalCommand,
 ) -> anyhow::Result<CommandExit> {
     match command {
         WalCommand::Push(args) => push(session, args).await,
         WalCommand::Fetch(args) => fetch(session, args).await,
+        WalCommand::Receive(args) => receive::run(session, args).await,
+        WalCommand::Setup(args) => setup::run(session, policy, args).await,
         WalCommand::Windows { group } => windows::run(session, group.as_deref()).await,
     }
 }
@@ -104,6 +113,14 @@ async fn fetch(session: &CommandContext<'_>, args: &WalFetchArgs) -> anyhow::Res
         FetchOutcome::Fetched => Ok(CommandExit::Success),
         FetchOutcome::Absent => Ok(CommandExit::Failed),
     }
+}
+
+/// How PostgreSQL calls this command with this policy: it gives it to a shell after %f and %p are put in.
+pub(crate) fn own_command(policy: &str) -> std::io::Result<String> {
+    let policy =
+        if policy.contains("://") { PathBuf::from(policy) } else { std::path::absolute(policy)? };
+    let word = |text: &Path| shell_quote(&text.to_string_lossy()).replace('%', "%%");
+    Ok(format!("{} --policy {}", word(&std::env::current_exe()?), word(&policy)))
 }
 
 fn system_identifier(of: &WalGroupArgs, path: &Path) -> Result<u64, WalError> {

@@ -4,11 +4,10 @@
 use super::{
     dumps::EncryptionConfig,
     grammar::{AssetObjectives, RetentionRule, ScheduleConfig, StorageTier, StoreConfig},
-    text::{Name, Period},
+    text::Name,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// A Kubernetes namespace: its state, and its secrets encrypted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -277,7 +277,7 @@ impl ArchiveReceiver<'_> {
                     self.start_archive(name, location).await?;
                 }
                 (b'd', Some(b'm')) => self.start_archive("backup_manifest".into(), None).await?,
-                (b'd', Some(b'd')) => self.write(Bytes::from(message.body).slice(1..)).await?,
+                (b'd', Some(b'd')) => self.write(message.body.slice(1..)).await?,
                 (b'c', _) => return self.finish_archive().await,
                 _ => return Err(refused("take a base backup", "what it sends is no base backup")),
             }
@@ -303,7 +303,7 @@ impl ArchiveReceiver<'_> {
                 let message = connection.read_message().await?;
                 match message.tag {
                     b'H' => {}
-                    b'd' => self.write(message.body.into()).await?,
+                    b'd' => self.write(message.body).await?,
                     b'c' => break,
                     _ => {
                         return Err(refused(

@@ -4,8 +4,9 @@
 //! told only where the store said, for this very name, that nothing is there; everything else is a failure.
 
 use crate::{
+    chunk::segment_tail,
     error::{WalError, WalErrorKind},
-    name::WalFileName,
+    name::{SegmentName, WalFileName},
     page::read_segment_header,
     repository::{StoredWalFile, WalRepository},
 };
@@ -59,23 +60,66 @@ async fn fetch_once(
     file: WalFileName,
     to: &Path,
 ) -> Result<FetchOutcome, WalError> {
-    let found = repository.find(system, &file).await?;
-    let Some(stored) = select_stored(repository, file, &found)? else {
-        return Ok(FetchOutcome::Absent);
-    };
     // Beside its place, so that it comes there by a rename, whole; nobody reads a name that begins with a dot.
     let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let temporary = to.with_file_name(format!(".holdfast-{name}.{}", std::process::id()));
     let _ = fs::remove_file(&temporary);
-    repository.get(stored, &temporary).await?;
-    let placed = check_segment(&temporary, stored).and_then(|()| {
-        fs::rename(&temporary, to)
-            .map_err(|e| WalError::from_io(format!("write {}", to.display()), &e))
+    let written = write_file(repository, system, file, &temporary).await;
+    let placed = written.and_then(|outcome| {
+        if outcome == FetchOutcome::Fetched {
+            check_segment(&temporary, system, file)?;
+            fs::rename(&temporary, to)
+                .map_err(|e| WalError::from_io(format!("write {}", to.display()), &e))?;
+        }
+        Ok(outcome)
     });
-    if placed.is_err() {
+    if !matches!(placed, Ok(FetchOutcome::Fetched)) {
         let _ = fs::remove_file(&temporary);
     }
-    placed.map(|()| FetchOutcome::Fetched)
+    placed
+}
+
+/// Writes what the archive has of a file: it whole, else what a receiver stored of a segment that is not finished.
+async fn write_file(
+    repository: &WalRepository,
+    system: u64,
+    file: WalFileName,
+    to: &Path,
+) -> Result<FetchOutcome, WalError> {
+    let found = repository.find(system, &file).await?;
+    if let Some(stored) = select_stored(repository, file, &found)? {
+        return repository.get(stored, to).await.map(|()| FetchOutcome::Fetched);
+    }
+    let WalFileName::Segment(segment) = file else { return Ok(FetchOutcome::Absent) };
+    let chunks = repository.find_chunks(system, segment).await?;
+    let (Some(tail), Some(size)) = (segment_tail(&chunks), chunks.first().map(|c| c.segment_size))
+    else {
+        return Ok(FetchOutcome::Absent);
+    };
+    let number = segment.number(size).unwrap_or_default();
+    let next = SegmentName::from_number(segment.timeline, number + 1, size);
+    // Recovery would take the end of the pieces for the end of the WAL, and promote.
+    if tail.until < size.segment_start(number + 1) && is_there(repository, system, next).await? {
+        let doing = format!("fetch {segment}");
+        if !repository.find(system, &file).await?.is_empty() {
+            return Err(WalError::new(WalErrorKind::Store, doing, "it was finished just now", ""));
+        }
+        let why = format!("of it there is only what ends at {}, and {next} is there", tail.until);
+        let hint =
+            "it is a gap: archive it from the server's pg_wal, or restore to a position before";
+        return Err(WalError::new(WalErrorKind::Damaged, doing, why, hint));
+    }
+    let got = repository.get_tail(system, segment, to).await?;
+    Ok(got.map_or(FetchOutcome::Absent, |_| FetchOutcome::Fetched))
+}
+
+async fn is_there(
+    repository: &WalRepository,
+    system: u64,
+    segment: SegmentName,
+) -> Result<bool, WalError> {
+    let whole = repository.find(system, &WalFileName::Segment(segment)).await?;
+    Ok(!whole.is_empty() || !repository.find_chunks(system, segment).await?.is_empty())
 }
 
 /// The one object of a file.
@@ -96,8 +140,8 @@ pub(crate) fn select_stored<'s>(
 }
 
 /// Holds a segment's first page against its name.
-fn check_segment(path: &Path, stored: &StoredWalFile) -> Result<(), WalError> {
-    let WalFileName::Segment(name) = stored.name.file else { return Ok(()) };
+fn check_segment(path: &Path, system: u64, file: WalFileName) -> Result<(), WalError> {
+    let WalFileName::Segment(name) = file else { return Ok(()) };
     let doing = format!("fetch {name}");
     let mut page = Vec::new();
     let read = File::open(path).and_then(|f| f.take(64).read_to_end(&mut page));
@@ -106,7 +150,7 @@ fn check_segment(path: &Path, stored: &StoredWalFile) -> Result<(), WalError> {
         |why: String| WalError::new(WalErrorKind::Damaged, &doing, why, "look at what archived it");
     let header = read_segment_header(&page).map_err(|why| wrong(why.into()))?;
     let starts = name.number(header.segment_size).map(|n| header.segment_size.segment_start(n));
-    if header.system != stored.system || starts != Some(header.start) {
+    if header.system != system || starts != Some(header.start) {
         return Err(wrong(format!(
             "by its first page it is of {} at {}",
             header.system, header.start

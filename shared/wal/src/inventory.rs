@@ -2,10 +2,11 @@
 
 use crate::{
     backup::BaseBackupRecord,
+    chunk::{SegmentTail, WalChunk, segment_tail},
     error::{WalError, WalErrorKind},
     history::{TimelineHistories, parse_history},
     layout::BACKUP_DIR,
-    name::{SegmentSize, TimelineId, WalFileName},
+    name::{Lsn, SegmentName, SegmentSize, TimelineId, WalFileName},
     repository::{StoredWalFile, WalRepository},
 };
 use codec::Sha256Digest;
@@ -23,6 +24,8 @@ pub struct SystemInventory {
     pub segment_size: Option<SegmentSize>,
     /// Segments by timeline and number.
     pub segments: BTreeMap<(TimelineId, u64), StoredWalFile>,
+    /// What a receiver stored of segments that are not there whole, by timeline and number.
+    pub tails: BTreeMap<(TimelineId, u64), SegmentTail>,
     /// Its timelines.
     pub histories: TimelineHistories,
     /// Base backups, oldest first, that were recorded.
@@ -75,7 +78,15 @@ impl WalRepository {
         let entries = self.store.list("").await?;
         let keys: BTreeSet<&str> = entries.iter().map(|e| e.key.as_str()).collect();
         let mut all: BTreeMap<u64, SystemInventory> = BTreeMap::new();
+        let mut chunks: BTreeMap<(u64, SegmentName), Vec<WalChunk>> = BTreeMap::new();
         for entry in &entries {
+            if let Some((system, chunk)) = WalChunk::parse_key(&entry.key) {
+                let signed = keys.contains(beside::signature_key(&entry.key).as_str());
+                if self.chunk_may_count(&chunk) && (self.verifier.is_none() || signed) {
+                    chunks.entry((system, chunk.segment)).or_default().push(chunk);
+                }
+                continue;
+            }
             let Some(stored) = StoredWalFile::from_entry(entry) else { continue };
             let system = all.entry(stored.system).or_default();
             system.system = stored.system;
@@ -123,6 +134,11 @@ impl WalRepository {
             if !keys.contains(format!("{system}/{BACKUP_DIR}/{label}/backup.json").as_str()) {
                 all.entry(system).or_default().unfinished.insert(label.to_owned());
             }
+        }
+        for ((system, segment), chunks) in chunks {
+            let entry = all.entry(system).or_default();
+            entry.system = system;
+            entry.add_tail(segment, &chunks);
         }
         for system in all.values_mut() {
             system.backups.sort_by_key(|b| (b.finished_at, b.stop_lsn));
@@ -207,6 +223,37 @@ enum RecordFault {
 }
 
 impl SystemInventory {
+    /// The newest commit or abort that is there of a segment.
+    pub fn last_commit(&self, timeline: TimelineId, number: u64) -> Option<Timestamp> {
+        let whole = self.segments.get(&(timeline, number)).map(|s| s.name.last_commit);
+        whole.or_else(|| self.tails.get(&(timeline, number)).map(|t| t.last_commit)).flatten()
+    }
+
+    /// Up to where a segment is there; none where nothing is.
+    pub fn segment_end(&self, timeline: TimelineId, number: u64) -> Option<Lsn> {
+        if self.segments.contains_key(&(timeline, number)) {
+            return self.segment_size.map(|size| size.segment_start(number + 1));
+        }
+        self.tails.get(&(timeline, number)).map(|t| t.until)
+    }
+
+    fn add_tail(&mut self, segment: SegmentName, chunks: &[WalChunk]) {
+        let (Some(tail), Some(size)) =
+            (segment_tail(chunks), chunks.first().map(|c| c.segment_size))
+        else {
+            return;
+        };
+        if self.segment_size.is_some_and(|s| s != size) {
+            self.faults.push(format!("pieces of {segment} are of another segment size"));
+            return;
+        }
+        self.segment_size = Some(size);
+        let Some(number) = segment.number(size) else { return };
+        if !self.segments.contains_key(&(segment.timeline, number)) {
+            self.tails.insert((segment.timeline, number), tail);
+        }
+    }
+
     fn add_segment(&mut self, stored: StoredWalFile) {
         let (WalFileName::Segment(name), Some(size)) = (stored.name.file, stored.name.segment_size)
         else {

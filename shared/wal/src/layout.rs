@@ -6,6 +6,8 @@
 //!   history/00000002.history-SHA256                  where timeline 2 came from
 //!   00000001000000A3/                                 4 GB of a timeline
 //!     00000001000000A300000042-SHA256-16m-20261127T084501.123456Z.zst.age
+//!   stream/                                          the unfinished segment, from a receiver: see `chunk`
+//!     00000001000000A300000043-00000000-0001A2F8-SHA256-16m-20261127T084502.2Z.zst.age
 //!   backups/20261127T084459Z-00000001-000000A342000028/
 //!     base.tar.zst.age, 16425.tar.zst.age, ...        a base backup
 //!     backup.json                                     its record, written last
@@ -24,7 +26,7 @@ const HISTORY_DIR: &str = "history";
 /// The folder of base backups.
 pub(crate) const BACKUP_DIR: &str = "backups";
 /// How the time of the newest commit is written.
-const TIME_FORMAT: &str = "%Y%m%dT%H%M%S%.6fZ";
+pub(crate) const TIME_FORMAT: &str = "%Y%m%dT%H%M%S%.6fZ";
 
 /// What the name of a stored WAL file tells.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -103,7 +103,7 @@ pub struct CommitPoint {
 
 /// Finds the ends of transactions in pages that are given one after the other. What is no valid page, or does not fit to
 /// the one before, is passed over: this is an index, and no proof that the WAL is whole.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CommitScanner {
     /// The record at hand: where it begins, its first bytes, and how many are still to come.
     record: Option<(Lsn, Vec<u8>)>,

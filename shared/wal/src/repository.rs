@@ -89,19 +89,32 @@ impl WalRepository {
             Ok(Some(_)) => Ok(()),
             Err(e) if e.kind == StoreErrorKind::Denied && !self.is_directory() => Ok(()),
             Err(e) => Err(e.into()),
-            Ok(None) if self.is_directory() => {
-                let why =
-                    "it has no mark: either nothing is mounted there, or the directory is new";
-                let hint = shared::hints::commands::run(shared::hints::commands::STORE_INIT);
-                let doing = format!("use the WAL archive {}", self.store.address());
-                Err(WalError::new(WalErrorKind::Store, doing, why, hint))
-            }
+            Ok(None) if self.is_directory() => Err(self.unmarked_error()),
             Ok(None) => {
                 let written =
                     mark::write_marker(&self.store, &self.author, &self.run_id, now).await;
                 written.map(drop).map_err(WalError::from)
             }
         }
+    }
+
+    /// Makes sure that a directory is still there, where a process writes for long: it may have been unmounted since, and what is
+    /// written below an empty mount point is archived nowhere.
+    ///
+    /// # Errors
+    /// If it has no mark.
+    pub async fn ensure_mounted(&self) -> Result<(), WalError> {
+        if !self.is_directory() || self.store.get_small(mark::MARKER_KEY).await?.is_some() {
+            return Ok(());
+        }
+        Err(self.unmarked_error())
+    }
+
+    fn unmarked_error(&self) -> WalError {
+        let why = "it has no mark: either nothing is mounted there, or the directory is new";
+        let hint = shared::hints::commands::run(shared::hints::commands::STORE_INIT);
+        let doing = format!("use the WAL archive {}", self.store.address());
+        WalError::new(WalErrorKind::Store, doing, why, hint)
     }
 
     fn is_directory(&self) -> bool {

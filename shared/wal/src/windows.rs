@@ -72,17 +72,19 @@ pub fn segments_on_path(
     let mut all = Vec::new();
     let mut next = first;
     for span in system.histories.path_to(target) {
+        let of_timeline = (span.timeline, 0)..=(span.timeline, u64::MAX);
+        let whole = system.segments.range(of_timeline.clone()).next_back().map(|((_, n), _)| *n);
+        // A segment that is not whole is one only where nothing comes after it: recovery ends there.
+        let unfinished = system.tails.range(of_timeline).next_back().map(|((_, n), _)| *n);
+        let unfinished = unfinished.filter(|n| span.end.is_none() && whole.is_none_or(|w| w < *n));
         let end = match span.end {
             Some(end) => size.segment_number(end),
-            None => system
-                .segments
-                .range((span.timeline, 0)..=(span.timeline, u64::MAX))
-                .next_back()
-                .map_or(next, |((_, last), _)| last + 1),
+            None => whole.max(unfinished).map_or(next, |last| last + 1),
         };
         // Numbers of a forged history could be far away; what is not there is one gap all the same.
         for number in next..end.min(next.saturating_add(1 << 22)) {
-            let present = system.segments.contains_key(&(span.timeline, number));
+            let present = system.segments.contains_key(&(span.timeline, number))
+                || unfinished == Some(number);
             all.push(PathSegment { timeline: span.timeline, number, present });
         }
         next = next.max(end);
@@ -133,14 +135,16 @@ fn timeline_windows(system: &SystemInventory, timeline: TimelineId) -> Vec<Resto
         let path = segments_on_path(system, timeline, *needed.start());
         let run: Vec<_> = path.iter().take_while(|s| s.present).collect();
         let Some(last) = run.last().filter(|s| s.number >= *needed.end()) else { continue };
-        let until_lsn = size.segment_start(last.number + 1);
+        let until_lsn = system.segment_end(last.timeline, last.number);
+        let until_lsn = until_lsn.unwrap_or_else(|| size.segment_start(last.number + 1));
+        if until_lsn < backup.stop_lsn {
+            continue;
+        }
         // A later backup of the same run adds no moment.
         if windows.iter().any(|w| w.until_lsn == until_lsn) {
             continue;
         }
-        let commits = run
-            .iter()
-            .filter_map(|s| system.segments.get(&(s.timeline, s.number))?.name.last_commit);
+        let commits = run.iter().filter_map(|s| system.last_commit(s.timeline, s.number));
         windows.push(RestorableWindow {
             timeline,
             backup: backup.label.clone(),

@@ -3,6 +3,7 @@
 //! <https://www.postgresql.org/docs/current/protocol-replication.html>
 
 use crate::error::{WalError, WalErrorKind};
+use bytes::{Bytes, BytesMut};
 use postgres::{ConnectionConfig, server::DuplexStream};
 use postgres_protocol::authentication::{
     md5_hash,
@@ -11,7 +12,7 @@ use postgres_protocol::authentication::{
 use secrecy::ExposeSecret;
 use std::{io, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
 };
 
@@ -19,6 +20,8 @@ use tokio::{
 const PROTOCOL_VERSION: i32 = 196_608;
 /// A server that sends nothing for so long is gone. It waits for a checkpoint and for nothing else.
 const SILENCE_TIMEOUT: Duration = Duration::from_mins(30);
+/// Room for what is read at once.
+const READ_BYTES: usize = 256 << 10;
 /// The longest message that is believed to be one.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
 
@@ -28,15 +31,20 @@ pub struct ServerMessage {
     /// Its kind, as the protocol has it.
     pub tag: u8,
     /// What follows its length.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// A row of text; a value that is null is none.
 pub type TextRow = Vec<Option<String>>;
 
+/// A row as it is sent; a value that is null is none.
+pub type ByteRow = Vec<Option<Bytes>>;
+
 /// A connection that was logged in for replication.
 pub struct ReplicationConnection {
-    stream: BufReader<Box<dyn DuplexStream>>,
+    stream: Box<dyn DuplexStream>,
+    /// What was read and is no whole message yet.
+    unread: BytesMut,
     address: String,
 }
 
@@ -56,7 +64,7 @@ impl ReplicationConnection {
     pub async fn connect(config: &ConnectionConfig) -> Result<Self, WalError> {
         let stream = config.open_stream().await?;
         let address = format!("{}:{}", config.host, config.port);
-        let mut connection = Self { stream: BufReader::with_capacity(256 << 10, stream), address };
+        let mut connection = Self { stream, unread: BytesMut::new(), address };
         let mut startup = PROTOCOL_VERSION.to_be_bytes().to_vec();
         let pairs = [
             ("user", config.user.as_str()),
@@ -73,7 +81,7 @@ impl ReplicationConnection {
         Ok(connection)
     }
 
-    fn error(&self, why: impl Into<String>) -> WalError {
+    pub(crate) fn error(&self, why: impl Into<String>) -> WalError {
         let hint = "see the server's log; the next run starts afresh";
         WalError::new(WalErrorKind::Database, format!("replicate from {}", self.address), why, hint)
     }
@@ -90,36 +98,69 @@ impl ReplicationConnection {
         message.extend_from_slice(&length.to_be_bytes());
         message.extend_from_slice(body);
         let sent = async {
-            self.stream.get_mut().write_all(&message).await?;
-            self.stream.get_mut().flush().await
+            self.stream.write_all(&message).await?;
+            self.stream.flush().await
         };
         sent.await.map_err(|e| self.io_error(&e))
     }
 
-    /// The next message that is neither a notice nor a setting. An error of the server is one here.
+    /// The next message that is neither a notice nor a setting. An error of the server is one here. Given up in the middle,
+    /// nothing is lost: the next call goes on.
     ///
     /// # Errors
     /// If the connection is lost or silent, or the server says an error.
     pub async fn read_message(&mut self) -> Result<ServerMessage, WalError> {
         loop {
-            let mut head = [0; 5];
-            let read = timeout(SILENCE_TIMEOUT, self.stream.read_exact(&mut head)).await;
-            read.map_err(|_| self.error("the server was silent for too long"))?
-                .map_err(|e| self.io_error(&e))?;
-            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-            if !(4..=MAX_MESSAGE_BYTES).contains(&length) {
-                return Err(self.error("what it sends is not the replication protocol"));
-            }
-            let mut body = vec![0; length - 4];
-            let read = timeout(SILENCE_TIMEOUT, self.stream.read_exact(&mut body)).await;
-            read.map_err(|_| self.error("the server was silent for too long"))?
-                .map_err(|e| self.io_error(&e))?;
-            match head[0] {
+            let message = loop {
+                if let Some(message) = self.take_message()? {
+                    break message;
+                }
+                self.unread.reserve(READ_BYTES);
+                let read = timeout(SILENCE_TIMEOUT, self.stream.read_buf(&mut self.unread)).await;
+                let n = read
+                    .map_err(|_| self.error("the server was silent for too long"))?
+                    .map_err(|e| self.io_error(&e))?;
+                if n == 0 {
+                    return Err(self.error("the server closed the connection"));
+                }
+            };
+            match message.tag {
                 b'N' | b'S' | b'A' => {}
-                b'E' => return Err(self.server_error(&body)),
-                tag => return Ok(ServerMessage { tag, body }),
+                b'E' => return Err(self.server_error(&message.body)),
+                _ => return Ok(message),
             }
         }
+    }
+
+    /// A message that was read whole.
+    fn take_message(&mut self) -> Result<Option<ServerMessage>, WalError> {
+        let Some((head, _)) = self.unread.split_at_checked(5) else { return Ok(None) };
+        let tag = head[0];
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        if !(4..=MAX_MESSAGE_BYTES).contains(&length) {
+            return Err(self.error("what it sends is not the replication protocol"));
+        }
+        if self.unread.len() <= length {
+            return Ok(None);
+        }
+        let body = self.unread.split_to(length + 1).freeze().slice(5..);
+        Ok(Some(ServerMessage { tag, body }))
+    }
+
+    /// Sends a piece of a COPY.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub async fn send_copy_data(&mut self, body: &[u8]) -> Result<(), WalError> {
+        self.send(Some(b'd'), body).await
+    }
+
+    /// Ends our side of a COPY.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub async fn send_copy_done(&mut self) -> Result<(), WalError> {
+        self.send(Some(b'c'), &[]).await
     }
 
     /// The server's own words. `XX001` is data corrupted.
@@ -131,10 +172,17 @@ impl ReplicationConnection {
         let field = |tag: u8| fields.iter().find(|(t, _)| *t == tag).map(|(_, text)| text.clone());
         let code = field(b'C').unwrap_or_default();
         let why = format!("{} (SQLSTATE {code})", field(b'M').unwrap_or_default());
-        let kind = if code == "XX001" { WalErrorKind::Damaged } else { WalErrorKind::Database };
+        let kind = match code.as_str() {
+            "XX001" => WalErrorKind::Damaged,
+            "58P01" => WalErrorKind::Refused,
+            _ => WalErrorKind::Database,
+        };
         let hint = match code.as_str() {
             "XX001" => {
                 "the server's log names the pages; restore them before they spread. Nothing was recorded as a backup"
+            }
+            "58P01" => {
+                "the server no longer has that WAL: unless it is archived another way, there is a gap: take a base backup, and start this again"
             }
             "28000" | "28P01" => {
                 "the role needs REPLICATION, and pg_hba.conf a line for the database replication"
@@ -225,6 +273,16 @@ impl ReplicationConnection {
     /// # Errors
     /// If something else comes.
     pub async fn read_rows(&mut self) -> Result<Vec<TextRow>, WalError> {
+        let text = |v: Bytes| String::from_utf8_lossy(&v).into_owned();
+        let rows = self.read_byte_rows().await?;
+        Ok(rows.into_iter().map(|r| r.into_iter().map(|v| v.map(text)).collect()).collect())
+    }
+
+    /// Reads one result set as it is sent: a history file is in no encoding that is known.
+    ///
+    /// # Errors
+    /// If something else comes.
+    pub async fn read_byte_rows(&mut self) -> Result<Vec<ByteRow>, WalError> {
         let mut rows = Vec::new();
         loop {
             let message = self.read_message().await?;
@@ -260,7 +318,7 @@ impl ReplicationConnection {
     }
 }
 
-fn parse_row(body: &[u8]) -> Option<TextRow> {
+fn parse_row(body: &Bytes) -> Option<ByteRow> {
     let (count, mut rest) = body.split_at_checked(2)?;
     let mut row = Vec::new();
     for _ in 0..u16::from_be_bytes(count.try_into().ok()?) {
@@ -271,7 +329,7 @@ fn parse_row(body: &[u8]) -> Option<TextRow> {
             Ok(n) => {
                 let (value, after) = rest.split_at_checked(n)?;
                 rest = after;
-                Some(String::from_utf8_lossy(value).into_owned())
+                Some(body.slice_ref(value))
             }
             Err(_) => None,
         });
@@ -287,14 +345,14 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_a_row_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse_row(&body);
+            let _ = parse_row(&body.into());
         }
     }
 
     #[test]
     fn a_row_has_values_and_nulls() {
-        let body = [0, 3, 0, 0, 0, 1, b'a', 255, 255, 255, 255, 0, 0, 0, 0];
-        assert_eq!(parse_row(&body), Some(vec![Some("a".into()), None, Some(String::new())]));
-        assert_eq!(parse_row(&body[..6]), None);
+        let body = Bytes::from_static(&[0, 3, 0, 0, 0, 1, b'a', 255, 255, 255, 255, 0, 0, 0, 0]);
+        assert_eq!(parse_row(&body), Some(vec![Some("a".into()), None, Some(Bytes::new())]));
+        assert_eq!(parse_row(&body.slice(..6)), None);
     }
 }

@@ -1,6 +1,6 @@
 //! `holdfast restore GROUP --target-dir DIR`: a whole server as of a moment.
 
-use super::{Access, open_repository, select_group};
+use super::{Access, open_repository, own_command, select_group};
 use crate::{
     args::{RestoreArgs, wal::RecoveryTargetArgs},
     output::CommandOutput,
@@ -9,8 +9,7 @@ use crate::{
     table::TerminalStyle,
 };
 use serde::Serialize;
-use shared::words::shell_quote;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use wal::restore::{
     RecoveryPlan, RecoveryTarget, RestoreTarget, extract_base_backup, plan_recovery,
 };
@@ -35,15 +34,9 @@ pub(crate) async fn run(
     };
     let target = recovery_target(&args.recovery.target);
     let plan = plan_recovery(system, target, args.recovery.timeline).map_err(failed)?;
-    let program = std::env::current_exe()?;
-    let policy =
-        if policy.contains("://") { PathBuf::from(policy) } else { std::path::absolute(policy)? };
-    // PostgreSQL gives it to a shell after %f and %p are put in.
-    let word = |text: &Path| shell_quote(&text.to_string_lossy()).replace('%', "%%");
     let command = format!(
-        "{} --policy {} wal fetch --group {} --system {} \"%f\" \"%p\"",
-        word(&program),
-        word(&policy),
+        "{} wal fetch --group {} --system {} \"%f\" \"%p\"",
+        own_command(policy)?,
         name,
         system.system
     );

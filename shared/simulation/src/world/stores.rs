@@ -245,6 +245,7 @@ fn new_backup(
         fingerprint: order.deduplicate.then(|| format!("{:0>64x}", of.content)),
         locked_until: None,
         restore: String::new(),
+        redis: None,
     };
     StoredBackup {
         key: order.key.to_owned(),

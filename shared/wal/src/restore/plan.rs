@@ -52,7 +52,8 @@ pub fn plan_recovery(
     target: RecoveryTarget,
     timeline: Option<TimelineId>,
 ) -> Result<RecoveryPlan, WalError> {
-    let known = system.segments.keys().map(|(t, _)| *t).chain(system.histories.timelines());
+    let known = system.segments.keys().chain(system.tails.keys()).map(|(t, _)| *t);
+    let known = known.chain(system.histories.timelines());
     let Some(timeline) = timeline.or_else(|| known.max()) else {
         return Err(refused("no WAL is archived", "see whether archiving works"));
     };
@@ -87,7 +88,7 @@ pub fn plan_recovery(
         return Err(refused("the base backup's record is damaged", ""));
     };
     let path = segments_on_path(system, timeline, *needed.start());
-    let commit = |s: &PathSegment| system.segments.get(&(s.timeline, s.number))?.name.last_commit;
+    let commit = |s: &PathSegment| system.last_commit(s.timeline, s.number);
     // PostgreSQL stops before the first commit later than the time; the first segment with a newer one holds it.
     let reaching = match &target {
         RecoveryTarget::Time(at) => {
@@ -115,6 +116,17 @@ pub fn plan_recovery(
         );
         return Err(refused(why, "choose an earlier moment, or wait until it is archived"));
     };
+    // Of a segment that was not finished there is only its begin.
+    let until = system.segment_end(end.timeline, end.number).unwrap_or_default();
+    let needed = match &target {
+        RecoveryTarget::Lsn(lsn) => backup.stop_lsn.max(*lsn),
+        _ => backup.stop_lsn,
+    };
+    if until < needed {
+        let why =
+            format!("the archive ends at {until} on timeline {timeline}, and {needed} is needed");
+        return Err(refused(why, "choose an earlier moment, or wait until it is archived"));
+    }
     Ok(RecoveryPlan {
         backup: backup.clone(),
         timeline,
