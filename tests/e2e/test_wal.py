@@ -372,7 +372,7 @@ def test_what_is_not_archived_is_told_and_an_idle_server_is_not(archive, version
         archive.store.rename(archive.home / "unmounted")
         server.sql("INSERT INTO markers VALUES (1); SELECT pg_switch_wal()")
         until("archiving fails", lambda: server.sql("SELECT last_failed_time > last_archived_time FROM pg_stat_archiver") == "t")
-        assert "backup-unknown" in archive_row(archive)["codes"]
+        assert archive_row(archive)["codes"] >= {"no-backup", "wal-not-archived"}, "an archive that is away is not an old one"
         server.sql("ALTER SYSTEM SET archive_command = 'false'")
         server.sql("SELECT pg_reload_conf()")
         (archive.home / "unmounted").rename(archive.store)

@@ -179,7 +179,7 @@ pub(crate) async fn open_repository(
     config: &WalConfig,
     access: Access,
 ) -> Result<WalRepository, WalError> {
-    let of = (&session.aws, &session.policy, config);
+    let of = (&session.aws, &*session.policy, config);
     let mut repository = open_archive(of, secrets, access, &session.env.run_id).await?;
     if access == Access::Read {
         repository.keys = BackupKeys::resolve_keys(secrets, rules, &[]).await?.keys;
