@@ -1,9 +1,9 @@
 //! The command line. Its help is read at 3 a.m.: say what happens, what it costs, and show one line to copy.
 
-pub(crate) mod simulate;
-pub(crate) mod redis;
 pub(crate) mod drill;
+pub(crate) mod redis;
 pub(crate) mod secrets;
+pub(crate) mod simulate;
 pub(crate) mod wal;
 
 use crate::function::FunctionName;

@@ -38,7 +38,7 @@ pub(crate) enum FunctionName {
 
 impl FunctionName {
     /// All, in the order in which one builds on the other.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Snapshot,
         Self::Dump,
         Self::Redis,

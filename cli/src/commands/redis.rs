@@ -25,8 +25,8 @@ pub(super) async fn run(
     command: &RedisCommand,
 ) -> anyhow::Result<CommandExit> {
     match command {
-        RedisCommand::Check { groups } => check(session, groups).await,
-        RedisCommand::Save { group, dry_run } => save(session, group, *dry_run).await,
+        RedisCommand::Check { groups } => Box::pin(check(session, groups)).await,
+        RedisCommand::Save { group, dry_run } => Box::pin(save(session, group, *dry_run)).await,
         RedisCommand::Dump(args) => {
             let RedisDumpArgs { groups, due, dry_run, no_retention, timeout } = args.clone();
             let args = DumpArgs {
@@ -47,7 +47,7 @@ async fn check(session: &CommandContext<'_>, groups: &[String]) -> anyhow::Resul
     let work = redis_function::check_servers(&world, &request);
     let interrupt = &session.env.interrupt;
     let work = async { Ok(session.progress.with_spinner("asking the servers", work).await) };
-    let report: RunReport = interrupt.run_until_interrupted(work).await?;
+    let report: RunReport = interrupt.run_until_interrupted(Box::pin(work)).await?;
     let exit = exit_for_report(&session.policy, &report, Deadline::unlimited());
     session.output.print_output(&RedisCheckOutput(report))?;
     Ok(exit)
@@ -62,7 +62,7 @@ async fn save(
     let work = redis_function::save_server(&world, group);
     let interrupt = &session.env.interrupt;
     let work = async { Ok(session.progress.with_spinner("saving", work).await) };
-    let saved: Result<String, _> = interrupt.run_until_interrupted(work).await?;
+    let saved: Result<String, _> = interrupt.run_until_interrupted(Box::pin(work)).await?;
     let message = saved.map_err(|e| CommandError::from_data_error(&e))?;
     session.output.print_output(&RedisSaveOutput { group: group.to_owned(), message })?;
     Ok(CommandExit::Success)

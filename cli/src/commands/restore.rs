@@ -54,7 +54,7 @@ pub(super) async fn run(
     let opening = BackupKeys::resolve_keys(&secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| CommandError::from_data_error(&e))?;
     if restore::rdb::is_rdb(&item.backup) {
-        return rdb::run(session, args, &item, &opening).await;
+        return Box::pin(rdb::run(session, args, &item, &opening)).await;
     }
     let world = RunContext { dry_run: args.dry_run, ..session.dry_run_context() };
     let server = means::connect_config(&world, &secrets, item.rules)

@@ -31,11 +31,11 @@ pub(super) async fn run(
     command: &SecretsCommand,
 ) -> anyhow::Result<CommandExit> {
     match command {
-        SecretsCommand::Check { group } => check::run(session, group.as_deref()).await,
+        SecretsCommand::Check { group } => Box::pin(check::run(session, group.as_deref())).await,
         SecretsCommand::Export { target, dry_run } => {
             export(session, target.as_deref(), *dry_run).await
         }
-        SecretsCommand::Diff(args) => diff::run(session, args).await,
+        SecretsCommand::Diff(args) => Box::pin(diff::run(session, args)).await,
         SecretsCommand::Restore(args) => restore::run(session, args).await,
     }
 }
@@ -88,7 +88,7 @@ async fn observe_groups<'s>(
     let world = session.dry_run_context();
     Ok(session
         .progress
-        .with_spinner("reading secrets", secrets::observe(&world, &request, dates))
+        .with_spinner("reading secrets", Box::pin(secrets::observe(&world, &request, dates)))
         .await)
 }
 

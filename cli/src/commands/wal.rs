@@ -21,10 +21,7 @@ use shared::{
     secret::SecretResolver,
     words::shell_quote,
 };
-use std::{
-    num::NonZero,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 use storage::TrustPolicy;
 pub(crate) use wal::open::ArchiveAccess as Access;
 use wal::{

@@ -146,7 +146,7 @@ mod tests {
                 prop_assert_eq!(turn.len(), count.min(assets));
                 for asset in turn {
                     let at = names.iter().position(|n| n == asset).expect("one of them");
-                    proofs[at] = Timestamp::from_second(1 + round as i64).ok();
+                    proofs[at] = i64::try_from(1 + round).ok().and_then(|at| Timestamp::from_second(at).ok());
                 }
             }
             prop_assert!(proofs.iter().all(Option::is_some));

@@ -61,7 +61,10 @@ fn healthy_replicas(config: &RedisConfig, named: &ServerInfo) -> Vec<RedisConfig
 }
 
 /// A replica counts only while it follows the very history of the primary that names it.
-async fn open_replica(node: &RedisConfig, primary: &ServerInfo) -> Result<OpenRdbSource, RedisError> {
+async fn open_replica(
+    node: &RedisConfig,
+    primary: &ServerInfo,
+) -> Result<OpenRdbSource, RedisError> {
     let info = node_info(node).await?;
     let follows = info.is_replica()
         && info.text("master_link_status") == Some("up")

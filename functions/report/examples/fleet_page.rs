@@ -101,6 +101,8 @@ fn fleet_input(assets: usize, days: i64, now: Timestamp, well: bool) -> ReportIn
             coverage: AssetCoverage::Watched,
             max_severity: late.then_some(Severity::Critical),
             messages: why,
+            proof_age_seconds: None,
+            proof_wanted: false,
             asset: asset.clone(),
         });
         events.extend(audit_events(i, &asset, now));

@@ -11,7 +11,10 @@ use shared::{
     },
     metrics::{Metric, MetricValue},
     plan::{ActionPlan, Finding, FindingCode, Operates, Operation, Severity},
-    policy::{SecretGroup, text::Name},
+    policy::{
+        SecretGroup,
+        text::{Name, Period},
+    },
     report::{AssetCoverage, AssetStatus},
     time::format_duration,
 };
@@ -139,7 +142,7 @@ enum Rotation {
 /// The age of the value in use is that of its version. A successful rotation, or the secret's creation, within the limit
 /// proves it without asking; so does that nothing of the secret changed within it. A change alone proves nothing: a tag is one.
 fn rotation(group: &ObservedGroup<'_>, secret: &SecretState, now: Timestamp) -> Rotation {
-    let Some(limit) = group.rules.rotate_every.as_ref().map(|p| p.duration()) else {
+    let Some(limit) = group.rules.rotate_every.as_ref().map(Period::duration) else {
         return Rotation::Fine;
     };
     let age = |at: Timestamp| now.duration_since(at);
@@ -174,7 +177,9 @@ pub fn plan(groups: &[ObservedGroup<'_>], now: Timestamp) -> SecretsPlan {
         if !group.unlisted {
             row.coverage = AssetCoverage::Watched;
         }
-        findings.iter().for_each(|f| row.add_finding(f));
+        for finding in &findings {
+            row.add_finding(finding);
+        }
         if !group.partial {
             out.assets.push(row);
             if !group.unlisted {

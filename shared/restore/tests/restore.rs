@@ -134,6 +134,7 @@ impl Place {
             fingerprint: None,
             locked_until: None,
             restore: String::new(),
+            redis: None,
         };
         self.store
             .put_if_absent(&beside::manifest_key(&key), manifest.to_json().into(), &put)

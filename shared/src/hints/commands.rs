@@ -133,8 +133,8 @@ pub fn watch(function: &str) -> String {
 /// The command that does what a function does; `None` of a name that is no function's.
 pub fn function(name: &str) -> Option<String> {
     Some(match name {
-        "snapshot" | "offsite" | "freshness" | "replication" | "redis" | "secrets" | "retention"
-        | "drill" => {
+        "snapshot" | "offsite" | "freshness" | "replication" | "redis" | "secrets"
+        | "retention" | "drill" => {
             format!("holdfast run {name}")
         }
         "dump" | "notify" | "report" | "verify" => format!("holdfast {name}"),

@@ -160,18 +160,15 @@ fn kms_with(pair: Ed25519KeyPair, spec: &'static str) -> AwsClients {
     wire::mock_aws(move |request| {
         let asked: serde_json::Value = serde_json::from_str(&request.body).expect("JSON");
         assert_eq!(asked["KeyId"], KMS_KEY);
-        let answer = match asked["Message"].as_str() {
-            Some(message) => {
-                assert_eq!(asked["SigningAlgorithm"], "ED25519_SHA_512");
-                assert_eq!(asked["MessageType"], "RAW");
-                let signature = pair.sign(&STANDARD.decode(message).expect("base64"));
-                serde_json::json!({ "Signature": STANDARD.encode(signature.as_ref()) })
-            }
-            None => {
-                let mut der = hex(b"302a300506032b6570032100");
-                der.extend(pair.public_key().as_ref());
-                serde_json::json!({ "PublicKey": STANDARD.encode(der), "KeySpec": spec })
-            }
+        let answer = if let Some(message) = asked["Message"].as_str() {
+            assert_eq!(asked["SigningAlgorithm"], "ED25519_SHA_512");
+            assert_eq!(asked["MessageType"], "RAW");
+            let signature = pair.sign(&STANDARD.decode(message).expect("base64"));
+            serde_json::json!({ "Signature": STANDARD.encode(signature.as_ref()) })
+        } else {
+            let mut der = hex(b"302a300506032b6570032100");
+            der.extend(pair.public_key().as_ref());
+            serde_json::json!({ "PublicKey": STANDARD.encode(der), "KeySpec": spec })
         };
         (200, answer.to_string().into_bytes())
     })

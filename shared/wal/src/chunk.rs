@@ -162,7 +162,7 @@ impl WalRepository {
         };
         let key = chunk.key(system);
         let put = UploadOptions { run: self.run_id.clone(), ..UploadOptions::default() };
-        if let Some(signature) = self.author.sign(&key, chunk.signed_text().as_bytes()) {
+        if let Some(signature) = self.author.sign(&key, chunk.signed_text().as_bytes()).await? {
             let key = beside::signature_key(&key);
             match self.store.put_if_absent(&key, signature.into(), &put).await {
                 Err(e) if e.kind == StoreErrorKind::Exists => {}

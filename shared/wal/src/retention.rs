@@ -232,7 +232,7 @@ fn recovery_point(backup: &BaseBackupRecord, address: &dyn FullUri) -> RecoveryP
         data_time: Some(backup.finished_at),
         started: Some(backup.started_at),
         size_gib: 0,
-        encrypted: backup.archives.iter().all(|a| !a.extension.ends_with(".zst")),
+        encrypted: backup.archives.iter().all(|a| a.extension.ends_with("age")),
         kms_key: None,
         option_group: None,
         source_arn: None,

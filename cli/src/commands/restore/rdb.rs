@@ -54,10 +54,10 @@ pub(super) async fn run(
         return Ok(CommandExit::Success);
     }
     let store = &item.location.store;
-    let work = restore_rdb(store, &item.backup, opening, &options);
+    let work = Box::pin(restore_rdb(store, &item.backup, opening, &options));
     let work = async { Ok(session.progress.with_spinner("restoring", work).await) };
     let restored: Result<RdbRestoreReport, RestoreError> =
-        session.env.interrupt.run_until_interrupted(work).await?;
+        session.env.interrupt.run_until_interrupted(Box::pin(work)).await?;
     let entry = recorded::backup_entry(item, (Operation::Restore, "restore"), "");
     match restored {
         Err(e) => {

@@ -21,7 +21,7 @@ pub(super) async fn run(
     session: &CommandContext<'_>,
     group: Option<&str>,
 ) -> anyhow::Result<CommandExit> {
-    let groups = observe_groups(session, group, VersionDates::All).await?;
+    let groups = Box::pin(observe_groups(session, group, VersionDates::All)).await?;
     let planned = secrets::plan(&groups, session.env.now);
     let mut findings = planned.plan.findings;
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.asset.cmp(&b.asset)));

@@ -21,7 +21,8 @@ pub(super) async fn run(
     session: &CommandContext<'_>,
     args: &SecretsDiffArgs,
 ) -> anyhow::Result<CommandExit> {
-    let groups = observe_groups(session, args.group.as_deref(), VersionDates::WhereNeeded).await?;
+    let group = args.group.as_deref();
+    let groups = Box::pin(observe_groups(session, group, VersionDates::WhereNeeded)).await?;
     let world = session.dry_run_context();
     let mut all = Vec::new();
     let mut failed = false;

@@ -132,34 +132,39 @@ fn what_was_not_restored_and_checked_is_never_proven() {
     assert!(silent.check_consistency().is_err(), "a failure says why");
 }
 
-#[test]
-fn what_nobody_vouches_for_never_counts() {
+#[tokio::test]
+async fn what_nobody_vouches_for_never_counts() {
     let signer = || MinisignSigner::generate().expect("a key").0;
     let ours = SigningAuthor::new("acme@host-1", Some(signer()));
     let stranger = SigningAuthor::new("acme@host-1", Some(signer()));
     let trust = trust(&ours);
     let evidence = proven("monthly", "shop", SLOT);
     let (key, json) = (evidence.key(), evidence.to_json());
-    let sign = |author: &SigningAuthor, key: &str, json: &[u8]| author.sign(key, json);
-    let good = sign(&ours, &key, &json).expect("signed");
+    let sign = async |author: &SigningAuthor, key: &str, json: &[u8]| {
+        author.sign(key, json).await.expect("a key that signs")
+    };
+    let good = sign(&ours, &key, &json).await.expect("signed");
     assert_eq!(trust.evaluate(&key, &json, Some(good.as_bytes())).as_ref(), Ok(&evidence));
     let refused = |key: &str, json: &[u8], signature: Option<String>| {
         trust.evaluate(key, json, signature.as_deref().map(str::as_bytes)).expect_err("refused")
     };
     assert!(refused(&key, &json, None).contains("not signed"));
-    refused(&key, &json, sign(&stranger, &key, &json));
+    refused(&key, &json, sign(&stranger, &key, &json).await);
     // A failure that is made a success keeps the signature of the failure.
     let bad = failed("monthly", "shop", SLOT);
-    refused(&key, &json, sign(&ours, &key, &bad.to_json()));
+    refused(&key, &json, sign(&ours, &key, &bad.to_json()).await);
     // Old evidence under a new slot's name.
     let later = "evidence/monthly/20270104T090000Z/main/shop.json";
     refused(later, &json, Some(good));
-    refused(later, &json, sign(&ours, later, &json));
+    refused(later, &json, sign(&ours, later, &json).await);
     // Evidence of the future, and of another owner.
     let ahead = proven("monthly", "shop", "2027-01-04T09:00:00Z");
-    refused(&ahead.key(), &ahead.to_json(), sign(&ours, &ahead.key(), &ahead.to_json()));
+    refused(&ahead.key(), &ahead.to_json(), sign(&ours, &ahead.key(), &ahead.to_json()).await);
     let other = DrillEvidence { owner: "other@host-1".into(), ..proven("monthly", "shop", SLOT) };
-    assert!(refused(&key, &other.to_json(), sign(&ours, &key, &other.to_json())).contains("other"));
+    assert!(
+        refused(&key, &other.to_json(), sign(&ours, &key, &other.to_json()).await)
+            .contains("other")
+    );
     // Without keys in the policy, names, owner and time are looked at all the same.
     let open = EvidenceTrust { verifier: None, ..trust.clone() };
     assert!(open.evaluate(&key, &json, None).is_ok());
@@ -183,7 +188,7 @@ async fn evidence_is_written_once_and_strangers_files_are_named_and_do_not_count
     store.put_if_absent(&forged.key(), forged.to_json().into(), &put).await.expect("put");
     let junk = "evidence/monthly/20261207T090000Z/main/junk.json";
     store.put_if_absent(junk, "{}".into(), &put).await.expect("put");
-    let signature = author.sign(junk, b"{}").expect("signed");
+    let signature = author.sign(junk, b"{}").await.expect("signed").expect("a signature");
     store.put_if_absent(&signature_name(junk), signature.into(), &put).await.expect("put");
     let list = list_evidence(&store, &trust).await.expect("listed");
     assert_eq!(list.evidence, [first]);

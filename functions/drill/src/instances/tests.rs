@@ -235,7 +235,7 @@ impl World {
                 self.instances[i].made = false;
             }
             (6..10, Some(i)) => {
-                drop(self.instances[i].seen.tags.insert(HOLD_TAG.into(), "why".into()))
+                drop(self.instances[i].seen.tags.insert(HOLD_TAG.into(), "why".into()));
             }
             (10..14, Some(i)) => drop(self.instances[i].seen.tags.remove(DRILL_TAG)),
             (14..17, Some(i)) if room => {
@@ -369,9 +369,9 @@ fn play(seed: u64, mutant: Mutant) -> usize {
             has_drill = !has_drill;
         }
         // A gap: nothing is planned.
-        let Ok(seen) = world.describe() else { continue };
+        let Ok(view) = world.describe() else { continue };
         let evidence: BTreeSet<_> = world.evidence.keys().cloned().collect();
-        pending.push(world.plan(&seen, &evidence, world.now(), has_drill));
+        pending.push(world.plan(&view, &evidence, world.now(), has_drill));
         if world.random.chance(80) {
             // A stale view: another run was slower.
             let which = world.random.below(pending.len());
@@ -391,9 +391,9 @@ fn play(seed: u64, mutant: Mutant) -> usize {
     world.skew = 0;
     for _ in 0..200 {
         world.pass(15);
-        let seen = world.describe().expect("no trouble");
+        let view = world.describe().expect("no trouble");
         let evidence: BTreeSet<_> = world.evidence.keys().cloned().collect();
-        let plan = world.plan(&seen, &evidence, world.now(), true);
+        let plan = world.plan(&view, &evidence, world.now(), true);
         world.apply(plan);
     }
     let named = |i: &Instance| {

@@ -305,7 +305,9 @@ proptest! {
     fn a_clock_that_jumps_ahead_deletes_nothing(events in events(), days in 10..4000_i64) {
         let rules = config(7, None);
         let mut world = World::new();
-        events.iter().for_each(|e| world.happen(*e));
+        for event in events {
+            world.happen(event);
+        }
         world.now += SignedDuration::from_hours(24 * days);
         let verdict = world.decide(&rules);
         prop_assert!(verdict.backups.iter().all(|(_, v)| !matches!(v, RetentionVerdict::Delete(..))));
