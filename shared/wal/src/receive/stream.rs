@@ -130,6 +130,7 @@ impl<'a> WalStream<'a> {
     ) -> Result<(), WalError> {
         let mut tick = interval(self.options.interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.send_status(connection, false).await?;
         let (mut heard, mut told) = (Instant::now(), Instant::now());
         loop {
             // What the store has not taken is not received.
