@@ -10,12 +10,15 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from test_wal import SETTINGS, Archive, archive, mark, markers  # noqa: F401 (a fixture)
+import test_wal
+from test_wal import SETTINGS, Archive, mark, markers
 
 from local import until
 from peers import PASSWORD
 from world.postgres import Postgres, as_owner, give, other_versions, postgres
 
+# Its fixture, under the name that pytest looks for.
+archive = test_wal.archive
 APPLICATION = "holdfast_wal_receive"
 DURABLE = SETTINGS | {"synchronous_commit": "on"}
 

@@ -8,8 +8,16 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub(crate) enum DrillCommand {
     /// Every drill of the policy: when it is next, what the last one came to, how old the proof is; changes nothing
+    #[command(after_help = "\
+Examples:
+  holdfast drill list
+  holdfast drill list --json | jq '.drills[].next'")]
     List,
     /// What is due now, and what would be restored where; changes nothing
+    #[command(after_help = "\
+Examples:
+  holdfast drill plan
+  holdfast drill plan monthly")]
     Plan {
         /// Only this drill
         #[arg(value_name = "DRILL")]
