@@ -12,9 +12,10 @@ from world.paths import DEV
 SHIPPED = DEV.parent / "policies" / "lomash-wood.yaml"
 
 
-def fitted() -> dict:
+def fitted(*, whole: bool = False) -> dict:
     """The policy as data. The vault is another region of the same account, and what is taken daily are snapshots of ours, of
-    which a test can count each; AWS's own automated ones come and go as the local RDS likes."""
+    which a test can count each; AWS's own automated ones come and go as the local RDS likes. Drills of dumps and secrets are in the
+    whole one only: they have tests of their own, and nothing is proven in a world that is a minute old."""
     policy = yaml.safe_load(SHIPPED.read_text())
     account = policy["home"]["account"]
     virginia = policy["destinations"]["virginia"]
@@ -27,13 +28,15 @@ def fitted() -> dict:
     # No Redis answers here: its hourly files are put there by the world, and watched.
     for asked in ["address", "settings"]:
         del policy["redis"]["redis"][asked]
+    if not whole:
+        del policy["drills"]["dump-restore"], policy["secrets"]
     return policy
 
 
-def written() -> Path:
+def written(*, whole: bool = False) -> Path:
     """That policy as a file, for as long as this process lives."""
     folder = Path(tempfile.mkdtemp(prefix="holdfast-policy-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / SHIPPED.name
-    path.write_text(yaml.safe_dump(fitted(), sort_keys=False))
+    path.write_text(yaml.safe_dump(fitted(whole=whole), sort_keys=False))
     return path

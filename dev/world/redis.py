@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,8 +54,8 @@ class Redis:
 
     def start(self) -> None:
         """Starts it, and waits until it has loaded its data."""
-        command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder, "--save", "",
-                   "--repl-diskless-sync-delay", "0", "--logfile", self.folder / "log", *self.options]
+        command = [str(self.program), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
+                   "--repl-diskless-sync-delay", "0", "--logfile", str(self.folder / "log"), *self.options]
         if self.password:
             command += ["--requirepass", self.password, "--masterauth", self.password]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -71,9 +71,8 @@ class Redis:
 
     def log(self) -> str:
         """The end of its log."""
-        with suppress(OSError):
-            return (self.folder / "log").read_text()[-3000:]
-        return ""
+        log = self.folder / "log"
+        return log.read_text()[-3000:] if log.exists() else ""
 
     def try_run(self, *words: str, text: str | None = None) -> str:
         """What redis-cli answers; nothing when it can't connect."""

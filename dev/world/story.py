@@ -21,7 +21,7 @@ from world.clock import FILE, clock_env
 from world.paths import DEV
 from world.postgres import Postgres, postgres
 
-POLICY = lomash.written()
+POLICY = lomash.written(whole=True)
 BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
 
@@ -173,7 +173,7 @@ class Story:
 
         say("11. And now")
         code = self.holdfast("status")
-        print("\nWhat the policy names and no function runs yet (other kinds of drills, application secrets, Redis' settings) is listed as that.")
+        print("\nWhat the policy names and no function runs yet (other kinds of drills, the cluster's state) is listed as that.")
         print(f"\n{BOLD}{'All is well' if code == 0 else 'Not all is well'}{PLAIN} after {time.monotonic() - began:.0f} s.")
         return code
 

@@ -6,6 +6,7 @@ L6, L10 (RDB), B3 (replicas, Sentinel).
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ VALKEY_FIELD_TTL = "HSET session a 1 b 2\nHEXPIRE session 100000 FIELDS 1 a"
 
 
 @pytest.fixture
-def holdfast(tmp_path) -> Command:
+def holdfast(tmp_path) -> Iterator[Command]:
     """The command, in a folder of its own; it needs no PostgreSQL."""
     folder = tmp_path / "command"
     folder.mkdir()
@@ -32,7 +33,7 @@ def holdfast(tmp_path) -> Command:
 
 
 @pytest.fixture(scope="module")
-def server() -> Redis:
+def server() -> Iterator[Redis]:
     """A server with every type, a password, and a function."""
     with redis(*DEBUG, password=PASSWORD) as running:
         fill(running)
@@ -142,7 +143,7 @@ def test_damage_is_found_and_a_cut_file_is_no_backup(server, holdfast, folder) -
 
 
 @pytest.fixture
-def slow() -> Redis:
+def slow() -> Iterator[Redis]:
     """A server that sends a key a millisecond: 8 seconds in all."""
     with redis("--rdb-key-save-delay", "1000", "--repl-timeout", "20") as running:
         running.load("\n".join(f"SET key-{i} {'v' * 200}" for i in range(8000)))

@@ -9,7 +9,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -34,7 +36,7 @@ class Archive:
         give(self.store)
         self.identity = give(Path(shutil.copy(identity, home / "identity")))
         self.signing = home / "signing.key"
-        self.rules = {"holdfast": 1, "company": "tests", "id": "host-1", "postgres": {"main": {
+        self.rules: dict[str, Any] = {"holdfast": 1, "company": "tests", "id": "host-1", "postgres": {"main": {
             "databases": ["postgres"], "user": "postgres", "tls": "disable", "password": {"env": PASSWORD},
             "storage": {"directory": str(home / "dumps")},
             "wal": {"storage": {"directory": str(self.store)}, "keep": "7d",
@@ -218,6 +220,11 @@ def test_a_file_that_is_absent_is_1_and_every_failure_is_above_125(archive):
         assert not list((server.data / "pg_wal").glob(".holdfast*"))
 
 
+def is_there(archive: Archive, name: str) -> bool:
+    """Whether a segment is archived."""
+    return any(f.name.startswith(name) for f in archive.segments())
+
+
 def test_nothing_is_archived_while_the_store_is_away_and_everything_after_it(archive):
     with archive.serving() as server:
         server.sql("CREATE TABLE markers (n int)")
@@ -231,7 +238,7 @@ def test_nothing_is_archived_while_the_store_is_away_and_everything_after_it(arc
         assert not archive.store.exists(), "nothing is written where nothing is mounted"
         (archive.home / "unmounted").rename(archive.store)
         for name in names:
-            until(f"{name} is archived", lambda name=name: any(f.name.startswith(name) for f in archive.segments()), 120)
+            until(f"{name} is archived", partial(is_there, archive, name), 120)
 
 
 def test_a_damaged_page_is_no_backup(archive):

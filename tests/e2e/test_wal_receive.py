@@ -6,15 +6,16 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
-import test_wal
-from test_wal import SETTINGS, Archive, mark, markers
 
+import test_wal
 from local import until
 from peers import PASSWORD
+from test_wal import SETTINGS, Archive, mark, markers
 from world.postgres import Postgres, as_owner, give, other_versions, postgres
 
 # Its fixture, under the name that pytest looks for.
@@ -119,8 +120,13 @@ class Writer(threading.Thread):
             self.next += 1
 
 
+def has_written(writer: Writer, count: int) -> bool:
+    """Whether so many commits are acknowledged."""
+    return len(writer.acknowledged) >= count
+
+
 @pytest.mark.parametrize("version", [15, 18])
-def test_a_lost_host_loses_nothing_that_was_reported_as_durable(archive, version):  # noqa: F811
+def test_a_lost_host_loses_nothing_that_was_reported_as_durable(archive, version):
     """Traps 12, 15, 16, 20: the unfinished segment comes back, at seeded moments, by `restore --latest`."""
     programs = None if version == 15 else other_versions()[version]
     random = Random(version)
@@ -135,7 +141,7 @@ def test_a_lost_host_loses_nothing_that_was_reported_as_durable(archive, version
                 until("it receives", lambda: flushed(server) > 0)
                 writer = Writer(server, max(acknowledged, default=0) + 1)
                 writer.start()
-                until(f"{moment} markers", lambda w=writer, m=moment: len(w.acknowledged) >= m)
+                until(f"{moment} markers", partial(has_written, writer, moment))
                 reported = flushed(server)
                 receiver.end(signal.SIGKILL)
                 lose(server)
@@ -157,7 +163,7 @@ def test_a_lost_host_loses_nothing_that_was_reported_as_durable(archive, version
         assert windows.returncode == 0 and "every moment" in windows.stdout, windows
 
 
-def test_streaming_and_archive_command_store_each_segment_once(archive):  # noqa: F811
+def test_streaming_and_archive_command_store_each_segment_once(archive):
     """Trap 2: the same content from both is one object; another content is an error, and nothing is overwritten."""
     command = f'{archive.program} --policy {archive.policy} wal push "%p"'
     with served(archive, archive_mode="on", archive_command=command, wal_keep_size="1GB") as server:
@@ -183,7 +189,7 @@ def test_streaming_and_archive_command_store_each_segment_once(archive):  # noqa
             assert "another content" in receiver.log.read_text()
 
 
-def test_a_promotion_is_followed_in_the_stream(archive):  # noqa: F811
+def test_a_promotion_is_followed_in_the_stream(archive):
     """Traps 10, 17: the next timeline is taken from the server, its history first, from the segment in which it began."""
     with served(archive) as server:
         with receiving(archive) as receiver:
@@ -208,7 +214,7 @@ def test_a_promotion_is_followed_in_the_stream(archive):  # noqa: F811
             assert markers(restored) == [1, 2]
 
 
-def test_a_receiver_that_is_killed_and_a_store_that_is_away_leave_no_hole(archive):  # noqa: F811
+def test_a_receiver_that_is_killed_and_a_store_that_is_away_leave_no_hole(archive):
     """Traps 1, 16, 20, 45: every segment is whole in the end; nothing is reported while the store is away; a half segment before
     a whole one is no end of the WAL."""
     random = Random(13)
@@ -243,14 +249,14 @@ def test_a_receiver_that_is_killed_and_a_store_that_is_away_leave_no_hole(archiv
             to.unlink()
         # What it stored of the segment before it was whole is no longer enough once another came after it.
         half = next(f.name[:24] for f in sorted(archive.store.rglob("stream/*.age")) if f.name[:24] in wal and f.name[:24] < name)
-        for each in whole_segments(archive):
-            if each.name.startswith(half):
-                each.unlink()
+        for stored in whole_segments(archive):
+            if stored.name.startswith(half):
+                stored.unlink()
         assert archive.run("wal", "fetch", half, "pg_wal/RECOVERYXLOG", cwd=server.data).returncode == 126
         assert not to.exists() and not list((server.data / "pg_wal").glob(".holdfast*"))
 
 
-def test_a_server_is_set_up_checked_and_taken_back(archive):  # noqa: F811
+def test_a_server_is_set_up_checked_and_taken_back(archive):
     """Traps 7, 12: shown first, then done; a restart is said to be needed; a segment really comes into the archive; undone."""
     with served(archive, wal_level="minimal", max_wal_senders=0) as server:
         shown = archive.run("wal", "setup", "main", "--slot", "holdfast")
