@@ -25,7 +25,7 @@ from world.azurite import Blobs, azurite as run_azurite
 from world.postgres import Postgres, postgres as run_postgres
 from world.s3 import S3Server, s3_server as run_s3_server
 
-EVERY_KIND = ROOT / "postgres" / "tests" / "support" / "every_kind.sql"
+EVERY_KIND = ROOT / "shared" / "postgres" / "tests" / "support" / "every_kind.sql"
 PASSWORD = "DATABASE_PASSWORD"  # the variable that policies of `group` name; not PGPASSWORD, which any client would find
 NUMBERS = itertools.count(1)
 
