@@ -29,7 +29,7 @@ def fitted(*, whole: bool = False) -> dict:
     for asked in ["address", "settings"]:
         del policy["redis"]["redis"][asked]
     if not whole:
-        del policy["drills"]["dump-restore"], policy["secrets"]
+        del policy["drills"]["dump-restore"], policy["drills"]["secret-restore"], policy["secrets"]
     return policy
 
 
