@@ -27,7 +27,8 @@ SAMPLES = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "e
 # The calls that know no resource but "*" (AWS's Service Authorization Reference), or that list what isn't known by name yet.
 INTERFACES = re.compile(r"ec2:((Create|Delete|Describe)NetworkInterfaces?|DescribeSubnets|(Una|A)ssignPrivateIpAddresses)")
 NEED_ALL = re.compile(
-    INTERFACES.pattern + r"|secretsmanager:ListSecrets|rds:Describe\w+|cloudwatch:(DescribeAlarms|GetMetricData|PutMetricData)|xray:Put(TraceSegments|TelemetryRecords)"
+    INTERFACES.pattern + r"|secretsmanager:ListSecrets|rds:Describe\w+|cloudwatch:(DescribeAlarms|GetMetricData|PutMetricData)"
+    r"|xray:Put(TraceSegments|TelemetryRecords)"
 )
 # Delete recovery points or what protects them, by its own name, and what deletes by another: lifecycle rules, lifted locks, keys put to death.
 DELETES = re.compile(
