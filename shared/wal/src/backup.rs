@@ -21,8 +21,6 @@ use tokio::task::JoinHandle;
 
 /// The file of a record.
 const RECORD_NAME: &str = "backup.json";
-/// How often the archive is asked for the last segments.
-const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The oldest server whose base backups are one stream of archives.
 const ONE_STREAM_VERSION: u32 = 150_000;
 
@@ -136,8 +134,7 @@ pub async fn take_base_backup(
 ) -> Result<BaseBackupRecord, WalError> {
     let mut connection = ReplicationConnection::connect(config).await?;
     let unexpected = || refused("ask the server", "what it answers is not what is documented");
-    let identified = connection.query("IDENTIFY_SYSTEM").await?;
-    let system = column(&identified, 0).and_then(|s| s.parse().ok()).ok_or_else(unexpected)?;
+    let system = connection.identify().await?.system;
     let session = config.connect("postgres").await?;
     let failed = |e: &tokio_postgres_error::Error| tokio_postgres_error::convert(e);
     let query = format!(
@@ -407,7 +404,7 @@ async fn wait_for_segments(
     record: &BaseBackupRecord,
     limit: Duration,
 ) -> Result<(), WalError> {
-    let begun = Instant::now();
+    let deadline = Instant::now() + limit;
     let (Some(size), Some(needed)) = (record.segment_size(), record.needed_segments()) else {
         return Err(refused(
             "take a base backup",
@@ -416,16 +413,14 @@ async fn wait_for_segments(
     };
     for number in needed {
         let name = SegmentName::from_number(record.timeline, number, size);
-        while repository.find(record.system, &WalFileName::Segment(name)).await?.is_empty() {
-            if begun.elapsed() >= limit {
-                let why = format!(
-                    "the segment {name} that it needs was not archived within {} s",
-                    limit.as_secs()
-                );
-                let hint = "see whether archiving works (pg_stat_archiver); on a standby the primary must archive it";
-                return Err(WalError::new(WalErrorKind::Late, "record the base backup", why, hint));
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
+        let file = WalFileName::Segment(name);
+        if !repository.wait_until_stored(record.system, &file, deadline).await? {
+            let why = format!(
+                "the segment {name} that it needs was not archived within {} s",
+                limit.as_secs()
+            );
+            let hint = "see whether archiving works (pg_stat_archiver); on a standby the primary must archive it";
+            return Err(WalError::new(WalErrorKind::Late, "record the base backup", why, hint));
         }
     }
     Ok(())

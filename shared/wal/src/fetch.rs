@@ -8,18 +8,17 @@ use crate::{
     error::{WalError, WalErrorKind},
     name::{SegmentName, WalFileName},
     page::read_segment_header,
+    pause::DoublingPause,
     repository::{StoredWalFile, WalRepository},
 };
 use std::{
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-/// Tries of a store that does not answer, and the time before the second; it doubles.
+/// Tries of a store that does not answer.
 const TRIES: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What became of a file that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +39,12 @@ pub async fn fetch_wal_file(
     file: WalFileName,
     to: &Path,
 ) -> Result<FetchOutcome, WalError> {
-    let mut pause = FIRST_PAUSE;
+    let mut pause = DoublingPause::default();
     for attempt in 1.. {
         match fetch_once(repository, system, file, to).await {
             Err(e) if e.kind == WalErrorKind::Store && attempt < TRIES => {
                 tracing::warn!("{e}; trying again");
-                tokio::time::sleep(pause).await;
-                pause *= 2;
+                pause.wait().await;
             }
             done => return done,
         }

@@ -22,6 +22,7 @@ pub mod layout;
 pub mod name;
 pub mod open;
 pub mod page;
+mod pause;
 pub mod push;
 pub mod receive;
 pub mod repository;

@@ -11,16 +11,13 @@ mod writer;
 use crate::{
     error::{WalError, WalErrorKind},
     name::{Lsn, TimelineId},
+    pause::DoublingPause,
     repository::WalRepository,
     wire::ReplicationConnection,
 };
 use jiff::Timestamp;
 use postgres::ConnectionConfig;
 use std::{path::PathBuf, sync::Arc, time::Duration};
-
-/// The time before the server is tried again; it doubles up to the second.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is told to whoever watches: a line each.
 pub type ReceiveReport = fn(&str);
@@ -67,7 +64,7 @@ pub async fn receive_wal(
 ) -> Result<std::convert::Infallible, WalError> {
     let repository = Arc::new(repository);
     let mut progress = ReceiveProgress::default();
-    let mut pause = FIRST_PAUSE;
+    let mut pause = DoublingPause::default();
     loop {
         progress.received = false;
         let Err(e) = receive_from_server(&repository, config, options, &mut progress).await;
@@ -79,11 +76,10 @@ pub async fn receive_wal(
             return Err(e);
         }
         if progress.received {
-            pause = FIRST_PAUSE;
+            pause = DoublingPause::default();
         }
-        (options.report)(&format!("{e}; tried again in {:.1} s", pause.as_secs_f64()));
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        (options.report)(&format!("{e}; tried again in {:.1} s", pause.length().as_secs_f64()));
+        pause.wait().await;
     }
 }
 

@@ -16,11 +16,14 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 use storage::{BackupStore, ObjectEntry, StoreErrorKind, TrustPolicy, UploadOptions, beside, mark};
 
 /// Encoded in memory and written by one call; what is longer is streamed.
 const MAX_IN_MEMORY_BYTES: u64 = 64 << 20;
+/// How often the store is asked for a file that is waited for.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A WAL archive, with what the policy says of it.
 #[derive(Clone, Debug)]
@@ -119,6 +122,25 @@ impl WalRepository {
 
     fn is_directory(&self) -> bool {
         matches!(self.store, BackupStore::Directory(_))
+    }
+
+    /// Waits until a file is in the archive; false when it is not by `deadline`.
+    ///
+    /// # Errors
+    /// If the store can't be asked.
+    pub async fn wait_until_stored(
+        &self,
+        system: u64,
+        file: &WalFileName,
+        deadline: Instant,
+    ) -> Result<bool, WalError> {
+        while self.find(system, file).await?.is_empty() {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(true)
     }
 
     /// Everything that lies there of this file and counts: none where it is absent, several where two different contents

@@ -2,7 +2,10 @@
 //! seen, for it alone says whether a base backup is good.
 //! <https://www.postgresql.org/docs/current/protocol-replication.html>
 
-use crate::error::{WalError, WalErrorKind};
+use crate::{
+    error::{WalError, WalErrorKind},
+    name::{Lsn, TimelineId},
+};
 use bytes::{Bytes, BytesMut};
 use postgres::{ConnectionConfig, server::DuplexStream};
 use postgres_protocol::authentication::{
@@ -32,6 +35,17 @@ pub struct ServerMessage {
     pub tag: u8,
     /// What follows its length.
     pub body: Bytes,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerIdentity {
+    /// The cluster's system identifier.
+    pub system: u64,
+    /// The timeline that it is on.
+    pub timeline: TimelineId,
+    /// Up to here its WAL is on its disk.
+    pub flushed: Lsn,
 }
 
 /// A row of text; a value that is null is none.
@@ -306,6 +320,23 @@ impl ReplicationConnection {
         let rows = self.read_rows().await?;
         self.read_ready().await?;
         Ok(rows)
+    }
+
+    /// Asks the server who it is: `IDENTIFY_SYSTEM`.
+    ///
+    /// # Errors
+    /// If it is lost, or its answer is not what is documented.
+    pub async fn identify(&mut self) -> Result<ServerIdentity, WalError> {
+        let rows = self.query("IDENTIFY_SYSTEM").await?;
+        let identity = rows.first().and_then(|row| {
+            let [Some(system), Some(timeline), Some(flushed), ..] = &row[..] else { return None };
+            Some(ServerIdentity {
+                system: system.parse().ok()?,
+                timeline: timeline.parse().ok()?,
+                flushed: flushed.parse().ok()?,
+            })
+        });
+        identity.ok_or_else(|| self.error("what it says of itself is not what is documented"))
     }
 
     /// Reads up to where the server takes the next command.

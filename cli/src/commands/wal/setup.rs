@@ -133,17 +133,7 @@ async fn check_archiving(
     connection: &Session,
     repository: &WalRepository,
 ) -> Result<String, WalError> {
-    let mut replication = ReplicationConnection::connect(server).await?;
-    let identified = replication.query("IDENTIFY_SYSTEM").await?;
-    let system = identified.first().and_then(|r| r.first()?.as_deref()?.parse().ok());
-    let system: u64 = system.ok_or_else(|| {
-        WalError::new(
-            WalErrorKind::Database,
-            "check archiving",
-            "the server does not say who it is",
-            "",
-        )
-    })?;
+    let system = ReplicationConnection::connect(server).await?.identify().await?.system;
     let failed = |e: &postgres::server::ClientError| {
         WalError::from(PostgresError::from_pg("end a segment", e))
     };
@@ -155,19 +145,13 @@ async fn check_archiving(
     let file: WalFileName = name
         .parse()
         .map_err(|why: String| WalError::new(WalErrorKind::Database, "check archiving", why, ""))?;
-    let begun = Instant::now();
-    while repository.find(system, &file).await?.is_empty() {
-        if begun.elapsed() > CHECK_TIMEOUT {
-            let why = format!(
-                "{name} was ended, and is not in the archive after {} s",
-                CHECK_TIMEOUT.as_secs()
-            );
-            let hint = "the server's log says what archive_command said; it runs as the server's user, who must read the policy";
-            return Err(WalError::new(WalErrorKind::Late, "check archiving", why, hint));
-        }
-        tokio::time::sleep(POLL_INTERVAL).await;
+    if repository.wait_until_stored(system, &file, Instant::now() + CHECK_TIMEOUT).await? {
+        return Ok(name);
     }
-    Ok(name)
+    let why =
+        format!("{name} was ended, and is not in the archive after {} s", CHECK_TIMEOUT.as_secs());
+    let hint = "the server's log says what archive_command said; it runs as the server's user, who must read the policy";
+    Err(WalError::new(WalErrorKind::Late, "check archiving", why, hint))
 }
 
 #[derive(Serialize)]

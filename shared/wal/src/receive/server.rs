@@ -12,7 +12,7 @@ use crate::{
     name::{Lsn, SegmentSize, TimelineId, WalFileName},
     repository::WalRepository,
     windows::segments_on_path,
-    wire::ReplicationConnection,
+    wire::{ReplicationConnection, ServerIdentity},
 };
 use postgres::ConnectionConfig;
 use std::io::Write;
@@ -39,17 +39,7 @@ pub(super) async fn identify(
     connection: &mut ReplicationConnection,
     repository: &WalRepository,
 ) -> Result<IdentifiedServer, WalError> {
-    let rows = connection.query("IDENTIFY_SYSTEM").await?;
-    let row =
-        rows.first().map(|r| r.iter().map(|v| v.clone().unwrap_or_default()).collect::<Vec<_>>());
-    let row = row.unwrap_or_default();
-    let unexpected = || connection.error("what it says of itself is not what is documented");
-    let [system, timeline, flushed, ..] = &row[..] else { return Err(unexpected()) };
-    let (Ok(system), Ok(timeline), Ok(flushed)) =
-        (system.parse(), timeline.parse(), flushed.parse())
-    else {
-        return Err(unexpected());
-    };
+    let ServerIdentity { system, timeline, flushed } = connection.identify().await?;
     let shown = connection.query("SHOW wal_segment_size").await?;
     let shown = shown.first().and_then(|r| r.first()?.clone()).unwrap_or_default();
     let Some(segment_size) = parse_segment_size(&shown) else {

@@ -5,12 +5,13 @@ use super::ReceiveReport;
 use crate::{
     error::{WalError, WalErrorKind},
     name::{Lsn, SegmentName, SegmentSize, TimelineId, WalFileName},
+    pause::DoublingPause,
     repository::{WalRepository, run_blocking},
     source::WalSourceFile,
 };
 use bytes::Bytes;
 use jiff::Timestamp;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tempfile::NamedTempFile;
 use tokio::{
     sync::{mpsc, watch},
@@ -19,9 +20,6 @@ use tokio::{
 
 /// Segments that may wait for the store; no more is received meanwhile.
 const QUEUE_LENGTH: usize = 2;
-/// The time before a store that did not answer is asked again; it doubles up to the second.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Something to be stored.
 #[derive(Debug)]
@@ -92,13 +90,12 @@ async fn store_until_durable(
     job: &StoreJob,
     report: ReceiveReport,
 ) -> Result<(), WalError> {
-    let mut pause = FIRST_PAUSE;
+    let mut pause = DoublingPause::default();
     loop {
         match store_job(repository, cluster, job).await {
             Err(e) if matches!(e.kind, WalErrorKind::Store | WalErrorKind::Late) => {
                 report(&format!("not stored yet: {e}"));
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause.wait().await;
             }
             done => return done,
         }
