@@ -21,6 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The period that a time belongs to: a date, and the hour where hours count.
 type PeriodFn = fn(Timestamp) -> (Date, i8);
 
+/// Whether a rule still keeps a point of this time. That one which it no longer keeps is not there tells nothing.
+pub fn is_still_kept(at: Timestamp, rule: &RetentionRule, now: Timestamp) -> bool {
+    !reasons_to_keep(&[((), at)], rule, now).is_empty()
+}
+
 /// Why each point is kept by `rule`; a point that is missing in the answer is not kept.
 ///
 /// `times` are data times with any key; a point whose data was the same at several times comes with each of them, and

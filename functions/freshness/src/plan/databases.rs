@@ -6,7 +6,7 @@ use shared::{
     catalog::{Location, PointsByDatabase, RdsDatabase, RecoveryPoint, RecoveryPointState},
     copies::{CopyCandidate, CopyComparison, CopyStatus},
     hints::{self, commands},
-    keep::reasons_to_keep,
+    keep::is_still_kept,
     objective::{self, AgeObjective, newest_overdue_slot},
     observe::DatabaseSelection,
     plan::{FindingCode, Severity},
@@ -189,9 +189,8 @@ fn check_missed_schedules(
         if database.created.is_some_and(|at| at > due) {
             continue;
         }
-        // A rule may have let it go by now (a monthly snapshot that is kept for 15 days): that it is not there then tells
-        // nothing.
-        if reasons_to_keep(&[((), due)], &rule.keep, ctx.now).is_empty() {
+        // A monthly snapshot that is kept for 15 days may be deleted by now.
+        if !is_still_kept(due, &rule.keep, ctx.now) {
             continue;
         }
         let owner = ctx.policy.owner();

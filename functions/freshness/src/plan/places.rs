@@ -8,7 +8,7 @@ use super::{
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     hints::commands,
-    keep::reasons_to_keep,
+    keep::is_still_kept,
     objective::{AgeObjective, COPY_GRACE_PERIOD, newest_overdue_slot},
     plan::{Finding, FindingCode, Severity},
     policy::{AssetObjectives, Policy},
@@ -136,7 +136,7 @@ fn check_missed_schedules(judged: &mut FreshnessEvaluation, stored: &ObjectAsset
     for PointSchedule { reason, when, counts_for_objective: whole, keep } in &stored.schedules {
         let Some(reason) = reason.as_ref().filter(|_| stored.committed) else { continue };
         let Some(due) = newest_overdue_slot(when, &stored.zone, now) else { continue };
-        if keep.as_ref().is_some_and(|k| reasons_to_keep(&[((), due)], k, now).is_empty()) {
+        if keep.as_ref().is_some_and(|k| !is_still_kept(due, k, now)) {
             continue;
         }
         let taken = stored.by_reason.get(reason).copied();
