@@ -14,6 +14,7 @@ use crate::{
 };
 use serde::Serialize;
 use shared::{
+    policy::redis::RDB_REASON,
     report::RunReport,
     request::RunRequest,
     run::{Deadline, RunContext},
@@ -31,7 +32,7 @@ pub(super) async fn run(
             let RedisDumpArgs { groups, due, dry_run, no_retention, timeout } = args.clone();
             let args = DumpArgs {
                 targets: groups,
-                reason: (!due).then(redis_function::demand_reason),
+                reason: (!due).then(|| RDB_REASON.to_owned()),
                 dry_run,
                 no_retention,
                 timeout,

@@ -3,14 +3,14 @@
 use crate::{
     args::{GlobalArgs, simulate::SimulateArgs},
     output::{CommandOutput, OutputWriter},
-    session::{CommandEnv, connect_aws, offline_clients},
-    stop::{CommandError, CommandExit},
+    session::{CommandEnv, connect_aws, load_policy, offline_clients},
+    stop::CommandExit,
     table::TerminalStyle,
     words::pluralize,
 };
 use jiff::SignedDuration;
 use serde::Serialize;
-use shared::{policy::Policy, source::PolicyLoader, time::format_duration};
+use shared::{policy::Policy, time::format_duration};
 use simulation::forecast::{Forecast, ForecastRequest, PlaceForecast, PointForecast, forecast};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -48,7 +48,7 @@ async fn load(at: &str, edge: &CommandEnv) -> anyhow::Result<Arc<Policy>> {
     } else {
         offline_clients()
     };
-    PolicyLoader::new(at).load(&aws).await.map_err(|e| CommandError::from_policy_error(&e))
+    load_policy(at, &aws).await
 }
 
 #[derive(Debug, Serialize)]

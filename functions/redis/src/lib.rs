@@ -24,7 +24,6 @@ use observe::{RdbGroup, rdb_groups, requested_groups};
 use shared::{
     aws::OperationError,
     plan::{ActionPlan, Finding, FindingCode, Severity},
-    policy::redis::RDB_REASON,
     report::{ActionResult, RunReport, StepOutcome, StepSuccess},
     request::{RunRequest, SCHEDULE_REASON, matches_asset},
     run::{RunContext, execute_plan},
@@ -98,11 +97,6 @@ pub async fn check_servers(world: &RunContext<'_>, request: &RunRequest) -> RunR
         }
     }
     report
-}
-
-/// The reason that a file on demand is asked for by.
-pub fn demand_reason() -> String {
-    RDB_REASON.to_owned()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

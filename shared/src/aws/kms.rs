@@ -72,7 +72,7 @@ impl KmsClient {
 /// Most bytes that KMS signs as they are: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html>.
 const MAX_SIGNED_BYTES: usize = 4096;
 /// What an Ed25519 public key in DER begins with (RFC 8410, section 4); its 32 bytes follow.
-const ED25519_SPKI_PREFIX: [u8; 12] =
+pub(crate) const ED25519_SPKI_PREFIX: [u8; 12] =
     [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 impl KmsClient {

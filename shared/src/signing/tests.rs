@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    aws::{AwsClients, wire},
+    aws::{AwsClients, kms::ED25519_SPKI_PREFIX, wire},
     catalog::Location,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -166,17 +166,11 @@ fn kms_with(pair: Ed25519KeyPair, spec: &'static str) -> AwsClients {
             let signature = pair.sign(&STANDARD.decode(message).expect("base64"));
             serde_json::json!({ "Signature": STANDARD.encode(signature.as_ref()) })
         } else {
-            let mut der = hex(b"302a300506032b6570032100");
-            der.extend(pair.public_key().as_ref());
+            let der = [&ED25519_SPKI_PREFIX[..], pair.public_key().as_ref()].concat();
             serde_json::json!({ "PublicKey": STANDARD.encode(der), "KeySpec": spec })
         };
         (200, answer.to_string().into_bytes())
     })
-}
-
-fn hex(digits: &[u8]) -> Vec<u8> {
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16);
-    digits.chunks(2).map(|pair| byte(pair).expect("a byte")).collect()
 }
 
 async fn signer_of(
