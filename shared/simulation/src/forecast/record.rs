@@ -55,6 +55,31 @@ struct FindingDays {
     days: BTreeSet<Date>,
 }
 
+/// Group, asset, place.
+type AgeKey = (String, String, String);
+
+/// The newest data of each asset at each place, and the oldest that it became.
+#[derive(Debug, Default)]
+struct NewestAges {
+    newest: BTreeMap<AgeKey, Timestamp>,
+    worst: BTreeMap<AgeKey, (i64, Timestamp)>,
+}
+
+impl NewestAges {
+    /// A point of this time is there.
+    fn note(&mut self, key: AgeKey, data: Timestamp, now: Timestamp) {
+        if let Some(before) = self.newest.get(&key) {
+            let old = now.duration_since(*before).as_secs();
+            let worst = self.worst.entry(key.clone()).or_insert((old, now));
+            if old > worst.0 {
+                *worst = (old, now);
+            }
+        }
+        let newest = self.newest.entry(key).or_insert(data);
+        *newest = (*newest).max(data);
+    }
+}
+
 /// Takes note of what happens.
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -66,9 +91,7 @@ pub(super) struct Recorder {
     seen: BTreeMap<PointKey, BTreeSet<String>>,
     points: BTreeMap<PointKey, PointCount>,
     places: BTreeMap<String, PlaceCount>,
-    /// The newest data, by group, asset and place, and the oldest that it became.
-    newest: BTreeMap<(String, String, String), Timestamp>,
-    ages: BTreeMap<(String, String, String), (i64, Timestamp)>,
+    ages: NewestAges,
     findings: BTreeMap<String, (FindingKey, FindingDays)>,
 }
 
@@ -82,8 +105,7 @@ impl Recorder {
             seen: BTreeMap::new(),
             points: BTreeMap::new(),
             places: BTreeMap::new(),
-            newest: BTreeMap::new(),
-            ages: BTreeMap::new(),
+            ages: NewestAges::default(),
             findings: BTreeMap::new(),
         }
     }
@@ -94,18 +116,6 @@ impl Recorder {
             evaluate_selector(&group.select, database, &group.select.tags).is_ok()
         });
         selects.map_or_else(String::new, |(name, _)| name.to_string())
-    }
-
-    fn note_age(&mut self, key: (String, String, String), data: Timestamp, now: Timestamp) {
-        if let Some(before) = self.newest.get(&key) {
-            let old = now.duration_since(*before).as_secs();
-            let worst = self.ages.entry(key.clone()).or_insert((old, now));
-            if old > worst.0 {
-                *worst = (old, now);
-            }
-        }
-        let newest = self.newest.entry(key).or_insert(data);
-        *newest = (*newest).max(data);
     }
 
     /// Counts what lies where, once a day and at the end.
@@ -197,10 +207,15 @@ impl Recorder {
                 oldest_seconds,
             }
         });
-        let ages =
-            self.ages.into_iter().map(|((group, asset, place), (worst_seconds, worst_at))| {
-                AgeForecast { group, asset, place, worst_seconds, worst_at }
-            });
+        let ages = self.ages.worst.into_iter().map(
+            |((group, asset, place), (worst_seconds, worst_at))| AgeForecast {
+                group,
+                asset,
+                place,
+                worst_seconds,
+                worst_at,
+            },
+        );
         let places = self.places.into_iter().map(|(place, c)| PlaceForecast {
             place,
             most: c.most,
@@ -294,7 +309,7 @@ impl Observer for Recorder {
         let place = without_roles(location).to_string();
         let key = (self.group_of(&point.database), point.database.clone(), place);
         let now = simulation.world.now;
-        self.note_age(key, data, now);
+        self.ages.note(key, data, now);
     }
 }
 
@@ -305,8 +320,7 @@ impl Recorder {
         if !run.done.iter().any(|done| is_new(done.kind)) {
             return;
         }
-        let groups = self.policy.postgres.clone();
-        for (name, group) in &groups {
+        for (name, group) in &self.policy.postgres {
             for config in storage::place::store_configs(group) {
                 let place = store_address(config);
                 let Some(store) = world.stores.get(&place) else { continue };
@@ -315,8 +329,8 @@ impl Recorder {
                         continue;
                     };
                     let key = (name.to_string(), database.clone(), place.clone());
-                    if self.newest.get(&key) != Some(&data) {
-                        self.note_age(key, data, world.now);
+                    if self.ages.newest.get(&key) != Some(&data) {
+                        self.ages.note(key, data, world.now);
                     }
                 }
             }
